@@ -1,0 +1,43 @@
+"""The index of an imported dataset: what the importer writes and everything after it reads."""
+
+import gzip
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+INDEX_FILE = "index.jsonl.gz"
+SHARDS_DIR = "shards"
+
+Split = Literal["train", "val", "test"]
+
+
+class IndexEntry(BaseModel):
+    """One picture: its original bytes are `shards/{shard}` [offset : offset + size_bytes]."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sample_id: str
+    shard: str  # "0.tar"
+    offset: int
+    size_bytes: int
+    label: int  # index into the dataset's classes
+    split: Split
+    width: int  # after EXIF orientation
+    height: int
+    sha256: str  # of the original bytes
+    path: str  # in the archive, NFC
+    duplicate_group: str  # equal for pictures with equal pixels; splits never cut a group
+
+
+def write_index(path: Path, entries: Iterable[IndexEntry]) -> None:
+    # mtime=0: the same entries give the same bytes
+    with gzip.GzipFile(path, "wb", mtime=0) as file:
+        for entry in entries:
+            file.write(entry.model_dump_json().encode() + b"\n")
+
+
+def read_index(path: Path) -> list[IndexEntry]:
+    with gzip.open(path, "rb") as file:
+        return [IndexEntry.model_validate_json(line) for line in file]

@@ -1,0 +1,85 @@
+"""What the operator sets, from `BITUNE_*` environment variables; read once at the edge and passed down."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every field is `BITUNE_` + its name in capitals; those without a default must be set."""
+
+    model_config = SettingsConfigDict(env_prefix="BITUNE_", frozen=True)
+
+    # Servers
+    database_url: SecretStr = Field(description="postgresql+psycopg://user:password@host:port/name")
+    broker_url: SecretStr = Field(description="redis://:password@host:port/0")
+    s3_endpoint_url: str | None = Field(None, description="None is AWS")
+    s3_public_endpoint_url: str | None = Field(
+        None, description="Address that clients reach; presigned URLs are signed for it"
+    )
+    s3_region: str = "us-east-1"
+    s3_bucket: str = "bitune"
+    s3_access_key_id: SecretStr
+    s3_secret_access_key: SecretStr
+
+    # This process
+    home: Path = Field(Path(".bitune"), description="Work folders and caches of this host")
+    host: str = "127.0.0.1"
+    port: int = 8000
+    log_level: str = "INFO"
+    database_pool_size: int = 10
+
+    # Limits of requests
+    max_upload_bytes: int = 2 * 1024**3
+    max_json_bytes: int = 1024**2
+    max_predict_bytes: int = 100 * 1024**2
+    max_predict_images: int = 64
+    max_predict_image_bytes: int = 10_000_000
+
+    # Limits of datasets
+    max_unpacked_bytes: int = 10 * 1024**3
+    max_members: int = 100_000
+    max_image_bytes: int = 30_000_000
+    max_image_pixels: int = 40_000_000
+    max_image_side: int = 16_384
+    import_memory_bytes: int = 2 * 1024**3
+    import_timeout_seconds: int = 3600
+
+    # Dataset URLs
+    url_allow_http: bool = False
+    url_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Comma-separated hosts that may have private addresses and plain http"
+    )
+
+    # The run engine
+    lease_seconds: float = 30.0
+    heartbeat_seconds: float = 2.0
+    sweep_seconds: float = 5.0
+    look_seconds: float = 30.0
+    max_worker_losses: int = 5
+    checkpoint_interval_seconds: float = 60.0
+    stop_grace_seconds: float = 3.0
+    handback_grace_seconds: float = 60.0
+    train_slots: int = 1
+    import_slots: int = 1
+
+    # Predict
+    model_cache_bytes: int = 2 * 1024**3
+    decode_workers: int = 2
+
+    @field_validator("url_allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(host.strip().lower() for host in value.split(",") if host.strip())
+        return value
+
+    @property
+    def work_dir(self) -> Path:
+        return self.home / "work"
+
+    @property
+    def cache_dir(self) -> Path:
+        return self.home / "cache"

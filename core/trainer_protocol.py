@@ -1,0 +1,138 @@
+"""What the worker and the trainer process say to each other: one job file, JSON lines, an exit code."""
+
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from core.specs import ResolvedSpec
+
+JOB_FILE = "job.json"
+LINES_FIFO = "lines.fifo"
+
+
+class ExitCode(IntEnum):
+    """How the trainer process ended."""
+
+    OK = 0
+    INTERNAL = 1
+    USER_ERROR = 10
+    DIVERGED = 11
+    OUT_OF_MEMORY = 12
+    INTERRUPTED = 13  # it obeyed SIGTERM after writing a checkpoint, or lost its worker
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BackboneInput(_Message):
+    """The pre-trained backbone and how it wants its pictures."""
+
+    name: str
+    weights_path: Path  # safetensors in timm's names
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Literal["bilinear", "bicubic"]
+    crop_pct: float  # the centre crop's share of the resized shorter side
+
+
+class Lineage(_Message):
+    """Where a model comes from; written into its `model.json`."""
+
+    job_id: str
+    dataset_id: str
+    dataset_sha256: str
+    attempt: int
+    code_version: str
+
+
+class TrainerJob(_Message):
+    """`job.json`: everything one attempt needs. The process reads and writes nothing else."""
+
+    spec: ResolvedSpec
+    classes: list[str]  # in the frozen order of the dataset; a label is an index into it
+    backbone: BackboneInput
+    dataset_dir: Path  # holds index.jsonl.gz and shards/, see core.dataset_index
+    cache_dir: Path  # decoded pixels, shared by all jobs of the host
+    output_dir: Path  # checkpoints and the artifact are written below it
+    resume_dir: Path | None = None  # a checkpoint's directory
+    checkpoint_interval_seconds: float = 60.0
+    device: str = "cpu"  # "cpu" or "cuda"
+    num_threads: int | None = None
+    lineage: Lineage | None = None  # None when run by hand
+
+
+class Progress(_Message):
+    type: Literal["progress"] = "progress"
+    stage: Literal["preparing", "training", "evaluating"]
+    step: int
+    total_steps: int
+    epoch: int
+    total_epochs: int
+    images_per_second: float | None = None
+    eta_seconds: float | None = None
+
+
+class Metrics(_Message):
+    """Values at one step; names as in `GET /jobs/{id}`: train_loss, val_loss, val_accuracy, loss_ce …"""
+
+    type: Literal["metrics"] = "metrics"
+    step: int
+    epoch: int
+    values: dict[str, float]
+
+
+class CheckpointSaved(_Message):
+    """A complete checkpoint stands in `directory`; the worker may delete it once it is stored."""
+
+    type: Literal["checkpoint_saved"] = "checkpoint_saved"
+    step: int
+    epoch: int
+    directory: Path
+    files: list[str]
+    metrics: dict[str, float]
+    is_best: bool
+
+
+class Note(_Message):
+    """Something a user should know; becomes an event of the run."""
+
+    type: Literal["note"] = "note"
+    level: Literal["info", "warning"]
+    code: str
+    message: str
+    details: dict[str, Any] = {}  # JSON values; the shape depends on the code
+
+
+class Finished(_Message):
+    """The artifact stands in `directory`: weights.safetensors and model.json."""
+
+    type: Literal["finished"] = "finished"
+    directory: Path
+    metrics: dict[str, float]
+
+
+class Failed(_Message):
+    """Why the process is about to leave with a code that is neither OK nor INTERRUPTED."""
+
+    type: Literal["error"] = "error"
+    code: str
+    message: str
+    hint: str = ""
+
+
+Line = Annotated[
+    Progress | Metrics | CheckpointSaved | Note | Finished | Failed,
+    Field(discriminator="type"),
+]
+LINE: TypeAdapter[Line] = TypeAdapter(Line)
+
+
+def encode_line(line: Line) -> bytes:
+    return line.model_dump_json().encode() + b"\n"
+
+
+def decode_line(raw: bytes) -> Line:
+    return LINE.validate_json(raw)
