@@ -19,8 +19,10 @@ class BiTuningSpec(Spec):
 
     type: Literal["bi_tuning"] = "bi_tuning"
     temperature: float = Field(0.07, gt=0, le=10, description="Temperature of both contrastive losses (τ)")
-    queue_size: int | Auto = Field("auto", ge=1, le=4096, description="Keys kept per class (K)")
-    encoder_momentum: float | Auto = Field("auto", ge=0, lt=1, description="Momentum of the key encoder (m)")
+    queue_size: Annotated[int, Field(ge=1, le=4096)] | Auto = Field("auto", description="Keys kept per class (K)")
+    encoder_momentum: Annotated[float, Field(ge=0, lt=1)] | Auto = Field(
+        "auto", description="Momentum of the key encoder (m)"
+    )
     projection_dim: int = Field(128, ge=1, le=4096, description="Width of the projector (L)")
 
 
@@ -40,12 +42,16 @@ class EarlyStoppingSpec(Spec):
 class OptimizationSpec(Spec):
     """The `training` part of a job."""
 
-    epochs: int | Auto = Field("auto", ge=1, le=10_000)
-    batch_size: int | Auto = Field("auto", ge=2, le=4096)
-    learning_rate: float | Auto = Field(
-        "auto", gt=0, le=10, description="Of the classifier head; the backbone and the projector learn at a tenth of it"
+    epochs: Annotated[int, Field(ge=1, le=10_000)] | Auto = Field(
+        "auto", description="Passes over the training samples"
     )
-    image_size: int | Auto = Field("auto", ge=32, le=1024, description="Side of the square crops in pixels")
+    batch_size: Annotated[int, Field(ge=2, le=4096)] | Auto = Field("auto", description="Samples a step")
+    learning_rate: Annotated[float, Field(gt=0, le=10)] | Auto = Field(
+        "auto", description="Of the classifier head; the backbone and the projector learn at a tenth of it"
+    )
+    image_size: Annotated[int, Field(ge=32, le=1024)] | Auto = Field(
+        "auto", description="Side of the square crops in pixels"
+    )
     augmentation: Literal["standard", "none"] = Field(
         "standard", description="`standard`: random resized crops (0.2–1) and horizontal flips; `none`: centre crops"
     )
@@ -67,7 +73,9 @@ class TrainingSpec(Spec):
         0.2, gt=0, lt=1, description="Share of the training samples that validates, unless the archive has `val/`"
     )
     seed: int = Field(0, ge=0, lt=2**31)
-    gpus: int | Auto = Field("auto", ge=0, le=8, description='"auto" is one where there is one, else the CPU')
+    gpus: Annotated[int, Field(ge=0, le=8)] | Auto = Field(
+        "auto", description='"auto" is one where there is one, else the CPU'
+    )
     max_runtime_seconds: int = Field(86_400, ge=1, le=2_592_000)
 
 
