@@ -1,7 +1,7 @@
 """What the operator sets, from `BITUNE_*` environment variables; read once at the edge and passed down."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -58,12 +58,13 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = 2.0
     sweep_seconds: float = 5.0
     look_seconds: float = 30.0
-    max_worker_losses: int = 5
     checkpoint_interval_seconds: float = 60.0
     stop_grace_seconds: float = 3.0
     handback_grace_seconds: float = 60.0
-    train_slots: int = 1
-    import_slots: int = 1
+    worker_queue: Literal["train", "imports"] = Field("train", description="What this worker process runs")
+    worker_slots: int = Field(1, description="Runs side by side in this worker process")
+    segment_seconds: float = Field(10.0, description="How often a running job's metrics and log are stored")
+    outage_seconds: float = Field(900.0, description="How long an attempt outwaits a store or database that is away")
 
     # Predict
     model_cache_bytes: int = 2 * 1024**3

@@ -53,7 +53,7 @@ class OptimizationSpec(Spec):
         "auto", description="Side of the square crops in pixels"
     )
     augmentation: Literal["standard", "none"] = Field(
-        "standard", description="`standard`: random resized crops (0.2–1) and horizontal flips; `none`: centre crops"
+        "standard", description="`standard`: random resized crops (0.2 to 1) and horizontal flips; `none`: centre crops"
     )
     early_stopping: EarlyStoppingSpec | None = None
 
@@ -73,7 +73,7 @@ class TrainingSpec(Spec):
         0.2, gt=0, lt=1, description="Share of the training samples that validates, unless the archive has `val/`"
     )
     seed: int = Field(0, ge=0, lt=2**31)
-    gpus: Annotated[int, Field(ge=0, le=8)] | Auto = Field(
+    gpus: Annotated[int, Field(ge=0, le=1)] | Auto = Field(
         "auto", description='"auto" is one where there is one, else the CPU'
     )
     max_runtime_seconds: int = Field(86_400, ge=1, le=2_592_000)

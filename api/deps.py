@@ -1,0 +1,39 @@
+"""The Annotated aliases that routes use."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, cast
+
+from fastapi import Depends, Query, Request
+from sqlalchemy.orm import Session
+
+from api.services import Services
+from core.keys import Principal
+from core.paging import PageRequest
+
+
+def get_services(request: Request) -> Services:
+    return cast(Services, request.app.state.services)  # Starlette's state is untyped
+
+
+def get_principal(request: Request) -> Principal:
+    return cast(Principal, request.state.principal)  # set by GateLayer
+
+
+def get_session(services: Annotated[Services, Depends(get_services)]) -> Iterator[Session]:
+    with services.transaction() as session:
+        yield session
+
+
+def get_page(
+    after: Annotated[str | None, Query(description="`last_id` of the page before", max_length=64)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Annotated[Literal["asc", "desc"], Query(description="by time of creation")] = "desc",
+) -> PageRequest:
+    return PageRequest(after=after, limit=limit, order=order)
+
+
+ServicesDep = Annotated[Services, Depends(get_services)]
+PrincipalDep = Annotated[Principal, Depends(get_principal)]
+# scope="function": commits before the response is sent, so a failed commit is never a 200
+SessionDep = Annotated[Session, Depends(get_session, scope="function")]
+PageDep = Annotated[PageRequest, Depends(get_page)]

@@ -1,0 +1,153 @@
+"""From an error's category to an HTTP status, and the one renderer of problem+json (RFC 9457)."""
+
+from typing import NamedTuple
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+from starlette.types import Scope
+
+from api.schemas.common import FieldError, Problem
+from core.errors import BituneError, ErrorCategory
+
+log = structlog.get_logger()
+
+RETRY_AFTER_SECONDS = 5
+STATUS: dict[ErrorCategory, int] = {
+    ErrorCategory.INVALID: 422,
+    ErrorCategory.UNAUTHENTICATED: 401,
+    ErrorCategory.FORBIDDEN: 403,
+    ErrorCategory.NOT_FOUND: 404,
+    ErrorCategory.CONFLICT: 409,
+    ErrorCategory.TOO_LARGE: 413,
+    ErrorCategory.UNSUPPORTED_MEDIA: 415,
+    ErrorCategory.OVERLOADED: 429,
+    ErrorCategory.UNAVAILABLE: 503,
+}
+TITLES = {
+    400: "Bad request",
+    401: "A valid API key is needed",
+    403: "The key may not do this",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict with the present state",
+    413: "Body too large",
+    415: "Unsupported media type",
+    422: "The request is not valid",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Temporarily unavailable",
+}
+
+
+class Failure(NamedTuple):
+    """What the renderer needs to know of an error."""
+
+    status: int
+    code: str
+    detail: str
+    hint: str = ""
+    param: str | None = None
+    retryable: bool = False
+    fields: tuple[FieldError, ...] = ()
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(BituneError, _handle)
+    app.add_exception_handler(RequestValidationError, _handle)
+    app.add_exception_handler(HTTPException, _handle)
+    app.add_exception_handler(OperationalError, _handle)
+    app.add_exception_handler(PoolTimeoutError, _handle)
+
+
+def render(error: Exception, scope: Scope) -> JSONResponse:
+    failure = describe(error)
+    if failure.status >= 500:
+        log.error("request_failed", status=failure.status, code=failure.code, exc_info=error)
+    problem = Problem(
+        type=f"urn:bitune:problem:{failure.code}",
+        title=TITLES.get(failure.status, "Error"),
+        status=failure.status,
+        detail=failure.detail,
+        instance=scope["path"],
+        code=failure.code,
+        param=failure.param,
+        hint=failure.hint or None,
+        request_id=scope.get("state", {}).get("request_id"),
+        retryable=failure.retryable,
+        errors=list(failure.fields),
+    )
+    return JSONResponse(
+        problem.model_dump(exclude_none=True),
+        status_code=failure.status,
+        media_type="application/problem+json",
+        headers=_headers(failure, error),
+    )
+
+
+def describe(error: Exception) -> Failure:
+    match error:
+        case BituneError():
+            return Failure(
+                status=STATUS[error.category],
+                code=error.code,
+                detail=error.message,
+                hint=error.hint,
+                param=error.param,
+                retryable=error.retryable,
+            )
+        case RequestValidationError():
+            return _describe_validation(error)
+        case HTTPException():
+            return Failure(status=error.status_code, code=_http_code(error.status_code), detail=str(error.detail))
+        case OperationalError() | PoolTimeoutError():
+            return Failure(503, "database_unavailable", "the database does not answer", "try again", retryable=True)
+        case _:
+            return Failure(
+                500, "internal_error", "something failed on our side", "quote the request id to the operator"
+            )
+
+
+async def _handle(request: Request, error: Exception) -> JSONResponse:
+    return render(error, request.scope)
+
+
+def _describe_validation(error: RequestValidationError) -> Failure:
+    fields = tuple(_describe_field(item) for item in error.errors())
+    first = fields[0]
+    return Failure(
+        status=422,
+        code=first.code if first.code == "unknown_field" else "invalid_request",
+        detail=f"{first.pointer}: {first.detail}" if first.pointer else first.detail,
+        hint="see `errors` for each field; the schema is at /docs",
+        param=first.pointer.strip("/").replace("/", ".") or None,
+        fields=fields,
+    )
+
+
+def _describe_field(item: dict[str, object]) -> FieldError:
+    location = item["loc"]
+    parts = [str(part) for part in location[1:]] if isinstance(location, tuple | list) else []
+    unknown = item["type"] == "extra_forbidden"
+    return FieldError(
+        pointer="".join(f"/{part}" for part in parts),
+        code="unknown_field" if unknown else str(item["type"]),
+        detail="there is no such field" if unknown else str(item["msg"]),
+    )
+
+
+def _http_code(status: int) -> str:
+    return {404: "not_found", 405: "method_not_allowed"}.get(status, f"http_{status}")
+
+
+def _headers(failure: Failure, error: Exception) -> dict[str, str]:
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if failure.status in {429, 503}:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if failure.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers

@@ -1,0 +1,163 @@
+"""The ASGI layers around the finished app: request id outermost, then key, scope and body size, before any parsing."""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import render
+from core.errors import BituneError, ForbiddenError, TooLargeError, UnauthenticatedError
+from core.ids import make_id
+from core.keys import Principal
+
+log = structlog.get_logger()
+
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/openapi.json", "/docs"})
+ADMIN_PATHS = re.compile(r"^/(metrics|workers|keys)(/|$)")
+PREDICT_PATHS = re.compile(r"^(/predict|/models/[^/]+/predict)$")
+UPLOAD_OVERHEAD_BYTES = 1024**2  # boundaries and fields around the file
+
+
+class RequestIdLayer:
+    """Gives each request an id, binds it to the log, and renders what nothing else caught."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = make_id("req")
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_id)
+            except ClientDisconnect:
+                log.info("client_gone")
+            except Exception as exc:  # the outermost edge: whatever it is becomes a 500
+                if started:
+                    log.exception("response_broke_off")
+                    return
+                await render(exc, scope)(scope, receive, send_with_id)
+
+
+class BodyLimits(NamedTuple):
+    upload_bytes: int
+    predict_bytes: int
+    json_bytes: int
+
+
+class GateLayer:
+    """Refuses by headers alone, and stops reading a body at its limit, whatever its headers promised."""
+
+    def __init__(self, app: ASGIApp, *, authenticate: Callable[[str], Principal], limits: BodyLimits) -> None:
+        self._app = app
+        self._authenticate = authenticate
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        try:
+            await self._admit(scope, headers)
+            limit = _find_limit(self._limits, scope, headers)
+            _check_length(headers, limit)
+        except BituneError as exc:
+            await render(exc, scope)(scope, receive, send)
+            return
+        await self._run_limited(scope, receive, send, limit)
+
+    async def _admit(self, scope: Scope, headers: Headers) -> None:
+        principal = await run_in_threadpool(self._authenticate, _read_key(headers))
+        needed = _needed_scope(scope["method"], scope["path"])
+        if needed not in principal.scopes:
+            raise ForbiddenError("scope_missing", f"the key lacks the scope '{needed}'", hint="use a key that has it")
+        scope["state"]["principal"] = principal
+
+    async def _run_limited(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        """An over-long body ends the stream, and whatever the app answers then is replaced by a 413."""
+        received = 0
+        refused = False
+        replaced = False
+
+        async def receive_limited() -> Message:
+            nonlocal received, refused
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                refused = True
+                return {"type": "http.disconnect"}
+            return message
+
+        async def send_or_refuse(message: Message) -> None:
+            nonlocal replaced
+            if refused and message["type"] == "http.response.start":
+                replaced = True
+                await render(_too_large(limit), scope)(scope, receive, send)
+            if not replaced:
+                await send(message)
+
+        try:
+            await self._app(scope, receive_limited, send_or_refuse)
+        except Exception:
+            if not refused or replaced:
+                raise
+        if refused and not replaced:
+            await render(_too_large(limit), scope)(scope, receive, send)
+
+
+def _read_key(headers: Headers) -> str:
+    scheme, _, secret = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not secret:
+        raise UnauthenticatedError(
+            "key_required", "the request has no API key", hint="send `Authorization: Bearer bt_…`"
+        )
+    return secret.strip()
+
+
+def _needed_scope(method: str, path: str) -> str:
+    if ADMIN_PATHS.match(path):
+        return "admin"
+    if PREDICT_PATHS.match(path):
+        return "predict"
+    return "read" if method in {"GET", "HEAD"} else "write"
+
+
+def _find_limit(limits: BodyLimits, scope: Scope, headers: Headers) -> int:
+    if PREDICT_PATHS.match(scope["path"]):
+        return limits.predict_bytes
+    is_form = headers.get("content-type", "").startswith("multipart/form-data")
+    if scope["path"] == "/datasets" and is_form:
+        return limits.upload_bytes + UPLOAD_OVERHEAD_BYTES
+    return limits.json_bytes
+
+
+def _check_length(headers: Headers, limit: int) -> None:
+    length = headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > limit:
+        raise _too_large(limit)
+
+
+def _too_large(limit: int) -> TooLargeError:
+    return TooLargeError(
+        "body_too_large", f"the body is larger than {limit} bytes", hint="send less, or give a URL instead of the bytes"
+    )

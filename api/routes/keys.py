@@ -1,0 +1,33 @@
+"""API keys; every route needs the scope `admin`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+
+from api.deps import PageDep, PrincipalDep, SessionDep
+from api.schemas.common import ListOf
+from api.schemas.keys import KeyCreate, KeyCreated, KeyOut, render_key
+from api.schemas.lists import render_list
+from core import keys
+
+router = APIRouter(prefix="/keys", tags=["keys"])
+KeyId = Annotated[str, Path(max_length=64)]
+
+
+@router.post("", status_code=201)
+def create_key(body: KeyCreate, session: SessionDep, principal: PrincipalDep) -> KeyCreated:
+    new = keys.create_key(session, project_id=principal.project_id, name=body.name, scopes=tuple(body.scopes))
+    key = keys.get_key(session, principal.project_id, new.id)
+    return KeyCreated(secret=new.secret, **render_key(key).model_dump())
+
+
+@router.get("")
+def list_keys(session: SessionDep, principal: PrincipalDep, page: PageDep) -> ListOf[KeyOut]:
+    found = keys.list_keys(session, principal.project_id, page)
+    return render_list([render_key(key) for key in found.rows], has_more=found.has_more)
+
+
+@router.delete("/{key_id}", status_code=204)
+def revoke_key(key_id: KeyId, session: SessionDep, principal: PrincipalDep) -> Response:
+    keys.revoke_key(session, principal.project_id, key_id)
+    return Response(status_code=204)

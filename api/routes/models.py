@@ -1,0 +1,57 @@
+"""Models: what finished jobs left, to look at, download and delete."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+
+from api.deps import PageDep, PrincipalDep, ServicesDep, SessionDep
+from api.schemas.common import Download, DownloadPart, ListOf
+from api.schemas.lists import render_list
+from api.schemas.models import ModelOut, render_model
+from core import models
+from core.models import CARD_FILE, WEIGHTS_FILE
+from core.storage_keys import model_prefix
+
+router = APIRouter(prefix="/models", tags=["models"])
+ModelId = Annotated[str, Path(max_length=64)]
+
+
+@router.get("")
+def list_models(session: SessionDep, principal: PrincipalDep, page: PageDep) -> ListOf[ModelOut]:
+    found = models.list_models(session, principal.project_id, page)
+    return render_list([render_model(model) for model in found.rows], has_more=found.has_more)
+
+
+@router.get("/{model_id}")
+def get_model(model_id: ModelId, session: SessionDep, principal: PrincipalDep) -> ModelOut:
+    return render_model(models.get_model(session, principal.project_id, model_id))
+
+
+@router.delete("/{model_id}", status_code=204)
+def delete_model(model_id: ModelId, session: SessionDep, services: ServicesDep, principal: PrincipalDep) -> Response:
+    models.delete_model(session, principal.project_id, model_id)
+    services.model_cache.discard(model_id)
+    return Response(status_code=204)
+
+
+@router.get("/{model_id}/download")
+def download_model(model_id: ModelId, services: ServicesDep, principal: PrincipalDep) -> Download:
+    """Presigned URLs of `weights.safetensors` and `model.json`."""
+    with services.transaction() as session:
+        model = models.get_model(session, principal.project_id, model_id)
+    prefix = model_prefix(model.id)
+    files = [
+        (WEIGHTS_FILE, model.weights_size_bytes, model.weights_sha256),
+        (CARD_FILE, model.card_size_bytes, model.card_sha256),
+    ]
+    return Download(
+        parts=[
+            DownloadPart(
+                name=name,
+                size_bytes=size_bytes,
+                sha256=sha256,
+                url=services.storage.presign_download(prefix + name, filename=name),
+            )
+            for name, size_bytes, sha256 in files
+        ]
+    )

@@ -1,0 +1,117 @@
+"""Datasets on the wire."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from api.schemas.common import ApiModel, MetadataField, Name
+from core.datasets import ClassCounts, DatasetState
+from core.runs import lifecycle
+from core.states import RunStatus
+
+_STATUS: dict[str, Literal["importing", "ready", "failed"]] = {
+    RunStatus.QUEUED: "importing",
+    RunStatus.RUNNING: "importing",
+    RunStatus.PAUSED: "importing",
+    RunStatus.SUCCEEDED: "ready",
+    RunStatus.FAILED: "failed",
+    RunStatus.CANCELLED: "failed",
+}
+
+TestFraction = Annotated[
+    float, Field(ge=0, lt=1, description="Share kept for the final test, unless the archive has `test/`; 0 keeps none")
+]
+
+
+class DatasetFromUrl(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"name": "cells", "url": "https://example.com/cells.zip", "test_fraction": 0.2}]
+        }
+    )
+
+    name: Name
+    url: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+    test_fraction: TestFraction = 0.2
+    metadata: MetadataField = {}
+
+
+class DatasetForm(ApiModel):
+    """The fields of a multipart upload, beside `file`."""
+
+    name: Name
+    test_fraction: TestFraction = 0.2
+
+
+class ErrorOut(ApiModel):
+    code: str
+    message: str
+    hint: str = ""
+    owner: Literal["user", "data", "system"]
+    retryable: bool
+
+
+class DatasetOut(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "ds_01k9ve5x3g7q8v5t2m6n4p8r0s",
+                    "object": "dataset",
+                    "name": "cells",
+                    "status": "ready",
+                    "progress": None,
+                    "size_bytes": 12_500_000,
+                    "sha256": "9f" * 32,
+                    "num_samples": 600,
+                    "classes": [
+                        {"name": "defective", "train": 149, "val": 0, "test": 37},
+                        {"name": "functional", "train": 331, "val": 0, "test": 83},
+                    ],
+                    "error": None,
+                    "report": {"num_findings": 0},
+                    "source_url": None,
+                    "test_fraction": 0.2,
+                    "metadata": {},
+                    "created_at": "2026-11-23T12:00:00Z",
+                }
+            ]
+        }
+    )
+
+    id: str
+    object: Literal["dataset"] = "dataset"
+    name: str
+    status: Literal["importing", "ready", "failed"]
+    progress: dict[str, Any] | None  # as the importer says it
+    size_bytes: int | None
+    sha256: str | None
+    num_samples: int | None
+    classes: list[ClassCounts] | None
+    error: ErrorOut | None
+    report: dict[str, Any] | None  # core.ingest.report's summary
+    source_url: str | None
+    test_fraction: float
+    metadata: dict[str, str]
+    created_at: datetime
+
+
+def render_dataset(state: DatasetState) -> DatasetOut:
+    dataset, run = state
+    return DatasetOut(
+        id=dataset.id,
+        name=dataset.name,
+        status=_STATUS[run.status],
+        progress=None if lifecycle.is_terminal(run) else run.progress,
+        size_bytes=dataset.size_bytes,
+        sha256=dataset.sha256,
+        num_samples=dataset.num_samples,
+        classes=None if dataset.classes is None else [ClassCounts.model_validate(item) for item in dataset.classes],
+        error=None if run.status_reason is None else ErrorOut.model_validate(run.status_reason),
+        report=dataset.report,
+        source_url=dataset.source_url,
+        test_fraction=dataset.test_fraction,
+        metadata=dataset.details,
+        created_at=dataset.created_at,
+    )

@@ -1,0 +1,43 @@
+"""Models on the wire."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from api.schemas.common import ApiModel
+from core.db.tables import Model
+
+
+class ModelOut(ApiModel):
+    """What `model.json` says, beside the row."""
+
+    id: str
+    object: Literal["model"] = "model"
+    name: str | None
+    job_id: str
+    classes: list[str]
+    backbone: str
+    preprocessing: dict[str, Any]  # core.inference.preprocessing.Preprocessing
+    metrics: dict[str, Any]  # final metrics, and the confusion matrix where there is one
+    lineage: dict[str, Any]  # core.trainer_protocol.Lineage
+    spec: dict[str, Any]  # the ResolvedSpec that made it
+    size_bytes: int
+    weights_sha256: str
+    created_at: datetime
+
+
+def render_model(model: Model) -> ModelOut:
+    card = model.card
+    return ModelOut(
+        id=model.id,
+        name=model.name,
+        job_id=model.job_id,
+        classes=card["classes"],
+        backbone=card["backbone"],
+        preprocessing=card["preprocessing"],
+        metrics=card["metrics"],
+        lineage=card["lineage"],
+        spec=card["spec"],
+        size_bytes=model.weights_size_bytes,
+        weights_sha256=model.weights_sha256,
+        created_at=model.created_at,
+    )

@@ -1,0 +1,69 @@
+"""Predictions on the wire."""
+
+from pydantic import ConfigDict, Field
+
+from api.schemas.common import ApiModel
+
+
+class ImageIn(ApiModel):
+    b64: str = Field(description="The bytes of a JPEG, PNG, WebP, BMP or GIF in base64")
+
+
+class PredictJson(ApiModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"images": [{"b64": "iVBORw0KGgo="}], "top_k": 2}]})
+
+    images: list[ImageIn] = Field(min_length=1)
+    model: str | None = Field(None, description="A model's id or a finished job's id; here, in the query or the path")
+    top_k: int = Field(5, ge=1, le=1000)
+
+
+class LabelOut(ApiModel):
+    label: str
+    probability: float
+
+
+class ImageSize(ApiModel):
+    width: int
+    height: int
+
+
+class PredictionError(ApiModel):
+    code: str
+    detail: str
+
+
+class PredictionOut(ApiModel):
+    """Labels from the most to the least likely; or `error`, when this one picture could not be read."""
+
+    top: LabelOut | None = None
+    labels: list[LabelOut] | None = None
+    image: ImageSize | None = None
+    error: PredictionError | None = None
+
+
+class PredictOut(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model_id": "model_01k9ve5x3g7q8v5t2m6n4p8r0s",
+                    "predictions": [
+                        {
+                            "top": {"label": "defective", "probability": 0.93},
+                            "labels": [
+                                {"label": "defective", "probability": 0.93},
+                                {"label": "functional", "probability": 0.07},
+                            ],
+                            "image": {"width": 300, "height": 300},
+                        },
+                        {"error": {"code": "image_undecodable", "detail": "the bytes are not a picture"}},
+                    ],
+                    "timing_ms": {"decode": 4.1, "model": 12.9},
+                }
+            ]
+        }
+    )
+
+    model_id: str
+    predictions: list[PredictionOut]
+    timing_ms: dict[str, float]

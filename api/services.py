@@ -1,0 +1,34 @@
+"""What one API process holds, made once by `create_app` and closed with it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from api.decode_pool import DecodePool
+from api.model_cache import ModelCache
+from core.db.session import SessionFactory
+from core.dispatch import Dispatcher
+from core.settings import Settings
+from core.storage import Storage
+
+
+@dataclass(frozen=True)
+class Services:
+    settings: Settings
+    engine: Engine
+    sessions: SessionFactory
+    storage: Storage
+    dispatcher: Dispatcher
+    decode_pool: DecodePool
+    model_cache: ModelCache
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Commits at the end, then sends the hints; for routes that must not hold a session while they do I/O."""
+        with self.sessions() as session:
+            with session.begin():
+                yield session
+            self.dispatcher.send_pending(session)

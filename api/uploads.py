@@ -1,0 +1,110 @@
+"""Receives the file of a multipart form: straight into the store, with one part of it in memory."""
+
+from typing import NamedTuple
+
+from core.ingest.archives import looks_like_archive
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+
+from api.forms import PartBytes, PartEnded, PartStarted, read_form
+from api.schemas.datasets import DatasetForm
+from api.services import Services
+from core import datasets
+from core.errors import InvalidInputError, UnsupportedMediaError
+from core.storage import StoredObject, StreamedUpload
+
+MAX_FIELD_BYTES = 10_000
+HEAD_BYTES = 512
+
+
+class ReceivedFile(NamedTuple):
+    """A stored and completed upload with the fields that came beside it."""
+
+    upload_id: str
+    form: DatasetForm
+
+
+async def receive_file(request: Request, services: Services, project_id: str) -> ReceivedFile:
+    """Whatever goes wrong, nothing of the upload stays behind."""
+    upload_id, key = await run_in_threadpool(_start, services, project_id)
+    upload = services.storage.open_upload(key)
+    try:
+        form = _validate(await _Receiver(upload).receive(request))
+        await run_in_threadpool(upload.finish)
+        await run_in_threadpool(_complete, services, upload_id, upload.stored)
+    except BaseException:
+        await run_in_threadpool(_abandon, services, upload_id, upload)
+        raise
+    return ReceivedFile(upload_id=upload_id, form=form)
+
+
+class _Receiver:
+    """Sends the part `file` to the upload and keeps the others as fields."""
+
+    def __init__(self, upload: StreamedUpload) -> None:
+        self._upload = upload
+        self._head = bytearray()
+        self._fields: dict[str, bytearray] = {}
+
+    async def receive(self, request: Request) -> dict[str, str]:
+        name = ""
+        async for event in read_form(request):
+            match event:
+                case PartStarted():
+                    name = event.name
+                case PartBytes() if name == "file":
+                    await self._add_to_file(event.content)
+                case PartBytes():
+                    self._add_to_field(name, event.content)
+                case PartEnded():
+                    pass
+        self._check_head()
+        return {name: value.decode(errors="replace") for name, value in self._fields.items()}
+
+    async def _add_to_file(self, content: bytes) -> None:
+        if len(self._head) < HEAD_BYTES:
+            self._head += content[: HEAD_BYTES - len(self._head)]
+            if len(self._head) == HEAD_BYTES:
+                self._check_head()
+        await run_in_threadpool(self._upload.write, content)
+
+    def _add_to_field(self, name: str, content: bytes) -> None:
+        value = self._fields.setdefault(name, bytearray())
+        value += content
+        if len(value) > MAX_FIELD_BYTES or len(self._fields) > len(DatasetForm.model_fields) + 1:
+            raise InvalidInputError("invalid_form", "the form has too many or too long fields", param=name)
+
+    def _check_head(self) -> None:
+        if not self._head:
+            raise InvalidInputError("file_required", "the form has no `file`", hint="send the archive as `file`")
+        if not looks_like_archive(bytes(self._head)):
+            raise UnsupportedMediaError(
+                "not_an_archive", "the file is no archive", hint="send a zip, tar or tar.gz with a folder per class"
+            )
+
+
+def _validate(fields: dict[str, str]) -> DatasetForm:
+    try:
+        return DatasetForm.model_validate(fields)
+    except ValidationError as exc:
+        errors = [error | {"loc": ("body", *error["loc"])} for error in exc.errors(include_url=False)]
+        raise RequestValidationError(errors) from exc
+
+
+def _start(services: Services, project_id: str) -> tuple[str, str]:
+    with services.transaction() as session:
+        upload = datasets.start_upload(session, project_id=project_id, filename="archive")
+        return upload.id, upload.storage_key
+
+
+def _complete(services: Services, upload_id: str, stored: StoredObject) -> None:
+    with services.transaction() as session:
+        datasets.complete_upload(session, upload_id, stored)
+
+
+def _abandon(services: Services, upload_id: str, upload: StreamedUpload) -> None:
+    with services.transaction() as session:
+        datasets.abandon_upload(session, upload_id)
+    upload.abort()

@@ -1,0 +1,186 @@
+"""Use cases of datasets: they come in as an upload or a URL, and an import run makes them ready."""
+
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from core import deletions
+from core.db.tables import Dataset, Job, Run, Upload
+from core.errors import ConflictError, NotFoundError
+from core.ids import make_id
+from core.paging import Page, PageRequest, fetch_page
+from core.runs import claims, lifecycle
+from core.runs.types import Claim, RunKind
+from core.states import TERMINAL, RunStatus
+from core.storage import StoredObject
+from core.storage_keys import dataset_prefix, upload_prefix
+
+Metadata = dict[str, str]
+
+
+class ClassCounts(BaseModel):
+    """One class and its samples by split."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    train: int
+    val: int
+    test: int
+
+
+class StoredFile(BaseModel):
+    """One file of a dataset, a checkpoint or a model below its prefix."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+class DatasetState(NamedTuple):
+    """A dataset with the run that imports it."""
+
+    dataset: Dataset
+    run: Run
+
+
+class ImportedDataset(NamedTuple):
+    """What a finished import knows."""
+
+    num_samples: int
+    classes: list[ClassCounts]
+    report: dict[str, Any]  # the report's summary, JSON
+    files: list[StoredFile]
+
+
+def start_upload(session: Session, *, project_id: str, filename: str) -> Upload:
+    upload_id = make_id("upload")
+    upload = Upload(
+        id=upload_id, project_id=project_id, filename=filename, storage_key=upload_prefix(upload_id) + "archive"
+    )
+    session.add(upload)
+    session.flush()
+    return upload
+
+
+def complete_upload(session: Session, upload_id: str, stored: StoredObject) -> None:
+    upload = session.get_one(Upload, upload_id)
+    upload.size_bytes = stored.size_bytes
+    upload.sha256 = stored.sha256
+    upload.completed_at = session.scalar(select(func.clock_timestamp()))
+
+
+def abandon_upload(session: Session, upload_id: str) -> None:
+    """Called when the body broke off or was refused: the row goes now, its bytes soon."""
+    session.delete(session.get_one(Upload, upload_id))
+    deletions.schedule(session, upload_prefix(upload_id))
+
+
+def create_dataset_from_upload(
+    session: Session, *, project_id: str, name: str, upload_id: str, test_fraction: float, metadata: Metadata
+) -> DatasetState:
+    upload = session.get_one(Upload, upload_id)
+    if upload.project_id != project_id:
+        raise NotFoundError("upload_not_found", f"there is no upload '{upload_id}'", param="upload_id")
+    return _create(session, upload, name=name, source_url=None, test_fraction=test_fraction, metadata=metadata)
+
+
+def create_dataset_from_url(
+    session: Session, *, project_id: str, name: str, url: str, test_fraction: float, metadata: Metadata
+) -> DatasetState:
+    """The importer fetches the bytes into an upload of their own."""
+    upload = start_upload(session, project_id=project_id, filename=url.rsplit("/", 1)[-1][:500] or "archive")
+    return _create(session, upload, name=name, source_url=url, test_fraction=test_fraction, metadata=metadata)
+
+
+def get_dataset(session: Session, project_id: str, dataset_id: str) -> DatasetState:
+    row = session.execute(
+        select(Dataset, Run)
+        .join(Run, Run.id == Dataset.run_id)
+        .where(Dataset.project_id == project_id, Dataset.id == dataset_id, Dataset.deleted_at.is_(None))
+    ).one_or_none()
+    if row is None:
+        raise NotFoundError("dataset_not_found", f"there is no dataset '{dataset_id}'", param="dataset_id")
+    return DatasetState(row[0], row[1])
+
+
+def list_datasets(session: Session, project_id: str, page: PageRequest) -> Page[DatasetState]:
+    query = select(Dataset).where(Dataset.project_id == project_id, Dataset.deleted_at.is_(None))
+    found = fetch_page(session, query, Dataset.id, page)
+    runs = {run.id: run for run in session.scalars(select(Run).where(Run.id.in_([row.run_id for row in found.rows])))}
+    return Page(rows=[DatasetState(row, runs[row.run_id]) for row in found.rows], has_more=found.has_more)
+
+
+def delete_dataset(session: Session, project_id: str, dataset_id: str) -> None:
+    dataset, run = get_dataset(session, project_id, dataset_id)
+    _refuse_if_needed(session, dataset, run)
+    if not lifecycle.is_terminal(run):
+        lifecycle.request_cancel(session, run.id)
+    dataset.deleted_at = session.scalar(select(func.clock_timestamp()))
+    deletions.schedule(session, dataset_prefix(dataset.id))
+    deletions.schedule(session, upload_prefix(dataset.upload_id))
+
+
+def get_dataset_of_run(session: Session, run_id: str) -> tuple[Dataset, Upload]:
+    row = session.execute(
+        select(Dataset, Upload).join(Upload, Upload.id == Dataset.upload_id).where(Dataset.run_id == run_id)
+    ).one()
+    return row[0], row[1]
+
+
+def record_fetched(session: Session, held: Claim, stored: StoredObject) -> None:
+    """The bytes that a URL returned are in the store now; a later attempt need not fetch them again."""
+    claims.guard(session, held)
+    _, upload = get_dataset_of_run(session, held.run_id)
+    complete_upload(session, upload.id, stored)
+
+
+def finish_import(session: Session, held: Claim, imported: ImportedDataset) -> None:
+    """Dataset ready and run succeeded, in one transaction; the upload's bytes go."""
+    claims.guard(session, held)
+    dataset, upload = get_dataset_of_run(session, held.run_id)
+    dataset.attempt = held.attempt
+    dataset.sha256 = upload.sha256
+    dataset.size_bytes = sum(file.size_bytes for file in imported.files)
+    dataset.num_samples = imported.num_samples
+    dataset.classes = [counts.model_dump() for counts in imported.classes]
+    dataset.report = imported.report
+    dataset.files = [file.model_dump() for file in imported.files]
+    deletions.schedule(session, upload_prefix(upload.id))
+    claims.succeed(session, held)
+
+
+def _create(
+    session: Session, upload: Upload, *, name: str, source_url: str | None, test_fraction: float, metadata: Metadata
+) -> DatasetState:
+    run = lifecycle.submit(session, project_id=upload.project_id, kind=RunKind.IMPORT)
+    dataset = Dataset(
+        id=make_id("ds"),
+        project_id=upload.project_id,
+        run_id=run.id,
+        upload_id=upload.id,
+        name=name,
+        details=metadata,
+        source_url=source_url,
+        test_fraction=test_fraction,
+    )
+    session.add(dataset)
+    session.flush()
+    return DatasetState(dataset, run)
+
+
+def _refuse_if_needed(session: Session, dataset: Dataset, run: Run) -> None:
+    busy = session.scalar(
+        select(Job.id)
+        .join(Run, Run.id == Job.run_id)
+        .where(Job.dataset_id == dataset.id, Run.status.not_in(TERMINAL))
+        .limit(1)
+    )
+    if busy is not None:
+        raise ConflictError("dataset_in_use", f"the job '{busy}' needs it", hint="cancel the job or wait for its end")
+    if run.status == RunStatus.RUNNING:
+        raise ConflictError("dataset_importing", "it is being imported right now", hint="wait for the import to end")

@@ -1,0 +1,244 @@
+"""Use cases of jobs: post, look, cancel, delete; and what a worker records about one."""
+
+from typing import NamedTuple
+
+from sqlalchemy import ScalarSelect, func, select
+from sqlalchemy.orm import Session
+
+from core import deletions
+from core.backbones import get_backbone
+from core.datasets import DatasetState, Metadata, create_dataset_from_url, get_dataset
+from core.db.tables import Attempt, Checkpoint, Dataset, Job, Model, Run
+from core.errors import ConflictError, InvalidInputError, NotFoundError
+from core.ids import make_id
+from core.metric_series import AttemptSegments
+from core.paging import Page, PageRequest, fetch_page
+from core.runs import claims, lifecycle
+from core.runs.types import Claim, RunKind
+from core.specs import ResolvedSpec, TrainingSpec
+from core.states import RunStatus
+from core.storage_keys import checkpoint_prefix, job_prefix
+
+KEPT_CHECKPOINTS = 2  # the last ones; the best is kept beside them
+
+
+class JobState(NamedTuple):
+    """A job with all that a poll shows."""
+
+    job: Job
+    run: Run
+    attempts: list[Attempt]
+    model_id: str | None
+    best_checkpoint_id: str | None
+    queue_position: int | None
+    dataset_ready: bool
+
+
+class NewCheckpoint(NamedTuple):
+    """A checkpoint whose parts and manifest are in the store already."""
+
+    step: int
+    epoch: int
+    is_best: bool
+    manifest_sha256: str
+    size_bytes: int
+    metrics: dict[str, float]
+
+
+def create_job(
+    session: Session,
+    *,
+    project_id: str,
+    spec: TrainingSpec,
+    dataset_id: str | None,
+    dataset_url: str | None,
+    name: str | None,
+    metadata: Metadata,
+) -> JobState:
+    """With a URL the dataset is created too, and the job waits for its import."""
+    get_backbone(session, spec.backbone, spec.backbone_sha256)
+    source = _find_or_create_dataset(session, project_id, dataset_id, dataset_url)
+    run = lifecycle.submit(
+        session,
+        project_id=project_id,
+        kind=RunKind.TRAIN,
+        waits_for_run_id=source.run.id,
+        max_runtime_seconds=spec.max_runtime_seconds,
+    )
+    job = Job(
+        id=make_id("job"),
+        project_id=project_id,
+        run_id=run.id,
+        dataset_id=source.dataset.id,
+        name=name,
+        details=metadata,
+        spec=spec.model_dump(mode="json"),
+    )
+    session.add(job)
+    session.flush()
+    return get_job(session, project_id, job.id)
+
+
+def get_job(session: Session, project_id: str, job_id: str) -> JobState:
+    row = session.execute(
+        select(Job, Run, _model_id(), _best_checkpoint_id(), Dataset.attempt.is_not(None))
+        .join(Run, Run.id == Job.run_id)
+        .join(Dataset, Dataset.id == Job.dataset_id)
+        .where(Job.project_id == project_id, Job.id == job_id, Job.deleted_at.is_(None))
+    ).one_or_none()
+    if row is None:
+        raise NotFoundError("job_not_found", f"there is no job '{job_id}'", param="job_id")
+    job, run, model_id, best_checkpoint_id, dataset_ready = row.tuple()
+    return JobState(
+        job=job,
+        run=run,
+        attempts=lifecycle.list_attempts(session, run.id),
+        model_id=model_id,
+        best_checkpoint_id=best_checkpoint_id,
+        queue_position=_queue_position(session, run),
+        dataset_ready=dataset_ready,
+    )
+
+
+def list_jobs(session: Session, project_id: str, page: PageRequest) -> Page[JobState]:
+    query = select(Job).where(Job.project_id == project_id, Job.deleted_at.is_(None))
+    found = fetch_page(session, query, Job.id, page)
+    return Page(rows=[get_job(session, project_id, row.id) for row in found.rows], has_more=found.has_more)
+
+
+def cancel_job(session: Session, project_id: str, job_id: str) -> JobState:
+    state = get_job(session, project_id, job_id)
+    lifecycle.request_cancel(session, state.run.id)
+    return get_job(session, project_id, job_id)
+
+
+def delete_job(session: Session, project_id: str, job_id: str) -> None:
+    """Checkpoints, metrics and log go; the model stays until it is deleted itself."""
+    state = get_job(session, project_id, job_id)
+    if not lifecycle.is_terminal(state.run):
+        raise ConflictError("job_unfinished", f"it is {state.run.status}", hint="cancel it first")
+    state.job.deleted_at = session.scalar(select(func.clock_timestamp()))
+    deletions.schedule(session, job_prefix(job_id))
+
+
+def list_checkpoints(session: Session, job_id: str) -> list[Checkpoint]:
+    """The newest first."""
+    query = select(Checkpoint).where(Checkpoint.job_id == job_id)
+    return list(session.scalars(query.order_by(Checkpoint.step.desc(), Checkpoint.attempt.desc())))
+
+
+def get_checkpoint(session: Session, project_id: str, job_id: str, checkpoint_id: str) -> Checkpoint:
+    state = get_job(session, project_id, job_id)
+    checkpoint = session.get(Checkpoint, checkpoint_id)
+    if checkpoint is None or checkpoint.job_id != state.job.id:
+        raise NotFoundError("checkpoint_not_found", f"there is no checkpoint '{checkpoint_id}'")
+    return checkpoint
+
+
+# What a worker records
+
+
+def get_job_of_run(session: Session, run_id: str) -> tuple[Job, Dataset]:
+    row = session.execute(select(Job, Dataset).join(Dataset, Dataset.id == Job.dataset_id).where(Job.run_id == run_id))
+    return row.one().tuple()
+
+
+def record_resolved_spec(session: Session, held: Claim, job: Job, resolved: ResolvedSpec) -> None:
+    """Written once, at the first attempt; every later one uses it."""
+    claims.guard(session, held)
+    session.get_one(Job, job.id).resolved_spec = resolved.model_dump(mode="json") | {"dataset_id": job.dataset_id}
+
+
+def record_resume(session: Session, held: Claim, step: int) -> None:
+    claims.guard(session, held)
+    session.get_one(Attempt, (held.run_id, held.attempt)).resumed_from_step = step
+
+
+def record_metrics(session: Session, held: Claim, job_id: str, values: dict[str, float]) -> None:
+    """Keeps the last value of each; the series itself is in the store."""
+    claims.guard(session, held)
+    job = session.get_one(Job, job_id)
+    job.metrics = job.metrics | values
+
+
+def record_segments(session: Session, held: Claim, *, metric_segments: int, log_segments: int) -> None:
+    claims.guard(session, held)
+    attempt = session.get_one(Attempt, (held.run_id, held.attempt))
+    attempt.metric_segments = metric_segments
+    attempt.log_segments = log_segments
+
+
+def record_checkpoint(session: Session, held: Claim, job_id: str, new: NewCheckpoint) -> None:
+    """From here on the checkpoint exists; the ones that it replaces are deleted."""
+    claims.guard(session, held)
+    checkpoint = Checkpoint(
+        id=make_id("ckpt"), project_id=held.project_id, job_id=job_id, attempt=held.attempt, **new._asdict()
+    )
+    session.add(checkpoint)
+    session.flush()
+    claims.note(
+        session, held, "checkpoint_saved", f"checkpoint at step {new.step}", details={"checkpoint_id": checkpoint.id}
+    )
+    _drop_old_checkpoints(session, job_id)
+
+
+def _drop_old_checkpoints(session: Session, job_id: str) -> None:
+    checkpoints = list_checkpoints(session, job_id)
+    best = next((checkpoint for checkpoint in checkpoints if checkpoint.is_best), None)
+    for checkpoint in checkpoints[KEPT_CHECKPOINTS:]:
+        if checkpoint is not best:
+            deletions.schedule(session, checkpoint_prefix(job_id, checkpoint.attempt, checkpoint.step))
+            session.delete(checkpoint)
+
+
+def _find_or_create_dataset(
+    session: Session, project_id: str, dataset_id: str | None, dataset_url: str | None
+) -> DatasetState:
+    if (dataset_id is None) == (dataset_url is None):
+        raise InvalidInputError(
+            "dataset_required", "name exactly one of `dataset_id` and `dataset_url`", param="dataset_id"
+        )
+    if dataset_url is not None:
+        name = dataset_url.rsplit("/", 1)[-1][:200] or "dataset"
+        return create_dataset_from_url(
+            session, project_id=project_id, name=name, url=dataset_url, test_fraction=0.2, metadata={}
+        )
+    state = get_dataset(session, project_id, dataset_id or "")
+    if state.run.status in {RunStatus.FAILED, RunStatus.CANCELLED}:
+        raise ConflictError("dataset_failed", "this dataset was not imported", hint="see its `error`, and import again")
+    return state
+
+
+def _queue_position(session: Session, run: Run) -> int | None:
+    """How many of its queue were there before it, plus one."""
+    if run.status != RunStatus.QUEUED:
+        return None
+    earlier = select(func.count()).where(Run.queue == run.queue, Run.status == RunStatus.QUEUED, Run.id < run.id)
+    return (session.scalar(earlier) or 0) + 1
+
+
+def list_segments(state: JobState) -> list[AttemptSegments]:
+    return [
+        AttemptSegments(
+            number=attempt.number,
+            resumed_from_step=attempt.resumed_from_step,
+            metric_segments=attempt.metric_segments,
+            log_segments=attempt.log_segments,
+        )
+        for attempt in state.attempts
+    ]
+
+
+def _model_id() -> ScalarSelect[str]:
+    return select(Model.id).where(Model.job_id == Job.id, Model.deleted_at.is_(None)).scalar_subquery()
+
+
+def _best_checkpoint_id() -> ScalarSelect[str]:
+    best = select(Checkpoint.id).where(Checkpoint.job_id == Job.id, Checkpoint.is_best)
+    return best.order_by(Checkpoint.step.desc(), Checkpoint.attempt.desc()).limit(1).scalar_subquery()
+
+
+def read_resolved_spec(job: Job) -> ResolvedSpec | None:
+    if job.resolved_spec is None:
+        return None
+    return ResolvedSpec.model_validate({key: value for key, value in job.resolved_spec.items() if key != "dataset_id"})

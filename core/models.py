@@ -1,0 +1,93 @@
+"""Use cases of models: what a job left behind and predict serves."""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from core import deletions
+from core.db.tables import Job, Model, Run
+from core.errors import ConflictError, NotFoundError
+from core.paging import Page, PageRequest, fetch_page
+from core.runs import claims
+from core.runs.types import Claim
+from core.states import TERMINAL
+from core.storage import StoredObject
+from core.storage_keys import model_prefix
+
+WEIGHTS_FILE = "weights.safetensors"
+CARD_FILE = "model.json"
+
+
+class NewModel(NamedTuple):
+    """A model whose files are in the store already; its id was made by the attempt that wrote them."""
+
+    id: str
+    weights: StoredObject
+    card_file: StoredObject
+    card: dict[str, Any]  # model.json as read: core.inference.model_card.ModelCard
+
+
+def publish_model(session: Session, held: Claim, job: Job, new: NewModel) -> Model:
+    """Model row and succeeded run in one transaction: a zombie's files have no row and are never served."""
+    claims.guard(session, held)
+    model = Model(
+        id=new.id,
+        project_id=held.project_id,
+        job_id=job.id,
+        attempt=held.attempt,
+        name=job.name,
+        weights_sha256=new.weights.sha256,
+        weights_size_bytes=new.weights.size_bytes,
+        card_sha256=new.card_file.sha256,
+        card_size_bytes=new.card_file.size_bytes,
+        card=new.card,
+    )
+    session.add(model)
+    claims.succeed(session, held)
+    return model
+
+
+def get_model(session: Session, project_id: str, model_id: str) -> Model:
+    model = session.scalars(
+        select(Model).where(Model.project_id == project_id, Model.id == model_id, Model.deleted_at.is_(None))
+    ).one_or_none()
+    if model is None:
+        raise NotFoundError("model_not_found", f"there is no model '{model_id}'", param="model")
+    return model
+
+
+def find_servable(session: Session, project_id: str, reference: str) -> Model:
+    """The model that `reference` names: a model's id or a finished job's id."""
+    model = session.scalars(
+        select(Model).where(
+            Model.project_id == project_id,
+            or_(Model.id == reference, Model.job_id == reference),
+            Model.deleted_at.is_(None),
+        )
+    ).one_or_none()
+    if model is None:
+        _explain_missing(session, project_id, reference)
+        raise NotFoundError("model_not_found", f"there is no model '{reference}'", param="model")
+    return model
+
+
+def list_models(session: Session, project_id: str, page: PageRequest) -> Page[Model]:
+    query = select(Model).where(Model.project_id == project_id, Model.deleted_at.is_(None))
+    return fetch_page(session, query, Model.id, page)
+
+
+def delete_model(session: Session, project_id: str, model_id: str) -> None:
+    model = get_model(session, project_id, model_id)
+    model.deleted_at = session.scalar(select(func.clock_timestamp()))
+    deletions.schedule(session, model_prefix(model.id))
+
+
+def _explain_missing(session: Session, project_id: str, reference: str) -> None:
+    status = session.scalar(
+        select(Run.status)
+        .join(Job, Job.run_id == Run.id)
+        .where(Job.project_id == project_id, Job.id == reference, Job.deleted_at.is_(None))
+    )
+    if status is not None and status not in TERMINAL:
+        raise ConflictError("job_unfinished", f"the job is {status}", hint="poll the job until it has succeeded")

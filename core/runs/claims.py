@@ -1,0 +1,141 @@
+"""What a worker does with a run: claim, beat, write, end. Every write is fenced by the attempt."""
+
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from core.db.tables import Attempt, Run
+from core.runs.transitions import charge, close_attempt, in_seconds, make_event, requeue, set_terminal
+from core.runs.types import Claim, FailureClass, LostClaimError, RunKind, Signal, StatusReason
+from core.states import EventType, RunStatus
+
+
+def claim(session: Session, *, queue: str, worker_id: str, lease_seconds: float) -> Claim | None:
+    """Takes the best eligible run: highest priority, then the project with fewest running, then the oldest."""
+    run_id = session.scalar(_best_eligible(queue))
+    if run_id is None:
+        return None
+    run = session.execute(
+        update(Run)
+        .where(Run.id == run_id, Run.status == RunStatus.QUEUED)
+        .values(
+            status=RunStatus.RUNNING,
+            attempt=Run.attempt + 1,
+            worker_id=worker_id,
+            lease_expires_at=in_seconds(lease_seconds),
+            started_at=func.coalesce(Run.started_at, func.clock_timestamp()),
+            event_seq=Run.event_seq + 1,
+            progress=None,
+        )
+        .returning(Run.project_id, Run.kind, Run.attempt, Run.event_seq)
+    ).one()
+    session.add(Attempt(run_id=run_id, number=run.attempt, worker_id=worker_id))
+    session.add(make_event(run_id, run.event_seq, EventType.STARTED, f"attempt {run.attempt} started on {worker_id}"))
+    return Claim(run_id=run_id, project_id=run.project_id, kind=RunKind(run.kind), attempt=run.attempt)
+
+
+def beat(session: Session, held: Claim, *, lease_seconds: float, progress: BaseModel | None = None) -> Signal:
+    """Renews the lease, stores the progress, and looks for what was asked of the run meanwhile."""
+    values: dict[str, Any] = {"lease_expires_at": in_seconds(lease_seconds)}  # columns have many types
+    if progress is not None:
+        values["progress"] = progress.model_dump(mode="json", exclude={"type"})
+    deadline = Run.started_at + func.make_interval(0, 0, 0, 0, 0, 0, Run.max_runtime_seconds)
+    row = session.execute(
+        update(Run)
+        .where(*_held_by(held))
+        .values(**values)
+        .returning(Run.cancel_requested_at, (deadline < func.clock_timestamp()).label("late"))
+    ).one_or_none()
+    if row is None:
+        raise LostClaimError
+    if row.cancel_requested_at:
+        return Signal.CANCEL
+    if row.late:
+        return Signal.OUT_OF_TIME
+    return Signal.GO_ON
+
+
+def guard(session: Session, held: Claim) -> None:
+    """Locks the run's row for this transaction; raises when the claim is lost. Precedes every write of a worker."""
+    if session.scalar(select(Run.id).where(*_held_by(held)).with_for_update()) is None:
+        raise LostClaimError
+
+
+def note(  # noqa: PLR0917 - an event has these parts
+    session: Session,
+    held: Claim,
+    event_type: str,
+    message: str,
+    level: str = "info",
+    details: dict[str, Any] | None = None,
+) -> None:
+    """Adds an event that changes no status; `details` holds JSON values whose shape depends on the type."""
+    seq = session.scalar(
+        update(Run).where(*_held_by(held)).values(event_seq=Run.event_seq + 1).returning(Run.event_seq)
+    )
+    if seq is None:
+        raise LostClaimError
+    session.add(make_event(held.run_id, seq, event_type, message, level=level, details=details))
+
+
+def succeed(session: Session, held: Claim) -> None:
+    _end_attempt(session, held, status=RunStatus.SUCCEEDED, event=EventType.SUCCEEDED, message="finished")
+
+
+def stop_cancelled(session: Session, held: Claim) -> None:
+    _end_attempt(session, held, status=RunStatus.CANCELLED, event=EventType.CANCELLED, message="stopped as asked")
+
+
+def hand_back(session: Session, held: Claim, message: str) -> None:
+    """Returns the run to its queue without charge: the worker shuts down."""
+    _end_attempt(session, held, status=RunStatus.QUEUED, event=EventType.REQUEUED, message=message)
+
+
+def fail(session: Session, held: Claim, failure: FailureClass, reason: StatusReason) -> None:
+    """Charges the failure to its budget: queued again while some is left, failed when it is spent."""
+    run = session.get_one(Run, held.run_id, with_for_update=True)
+    if run.status != RunStatus.RUNNING or run.attempt != held.attempt:
+        raise LostClaimError
+    charge(session, run, failure, reason)
+
+
+def _best_eligible(queue: str) -> Select[str]:
+    running = aliased(Run)
+    running_of_project = (
+        select(func.count())
+        .where(running.project_id == Run.project_id, running.status == RunStatus.RUNNING, running.queue == queue)
+        .scalar_subquery()
+    )
+    awaited = aliased(Run)
+    awaited_is_done = (
+        select(awaited.id).where(awaited.id == Run.waits_for_run_id, awaited.status == RunStatus.SUCCEEDED).exists()
+    )
+    return (
+        select(Run.id)
+        .where(
+            Run.status == RunStatus.QUEUED,
+            Run.queue == queue,
+            Run.run_after <= func.clock_timestamp(),
+            or_(Run.waits_for_run_id.is_(None), awaited_is_done),
+        )
+        .order_by(Run.priority.desc(), running_of_project, Run.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+
+
+def _held_by(held: Claim) -> tuple[ColumnElement[bool], ...]:
+    return (Run.id == held.run_id, Run.status == RunStatus.RUNNING, Run.attempt == held.attempt)
+
+
+def _end_attempt(session: Session, held: Claim, *, status: RunStatus, event: EventType, message: str) -> None:
+    run = session.get_one(Run, held.run_id, with_for_update=True)
+    if run.status != RunStatus.RUNNING or run.attempt != held.attempt:
+        raise LostClaimError
+    close_attempt(session, run, event)
+    if status == RunStatus.QUEUED:
+        requeue(session, run, message, delay_seconds=0)
+    else:
+        set_terminal(session, run, status, event, message)

@@ -1,0 +1,75 @@
+"""What a user does with a run: submit it, cancel it, look at it."""
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from core.db.tables import Attempt, Run, RunEvent
+from core.dispatch import hint_after_commit
+from core.errors import ConflictError
+from core.ids import make_id
+from core.runs.transitions import append_event, make_event, set_terminal
+from core.runs.types import QUEUES, RunKind
+from core.states import TERMINAL, EventType, RunStatus
+
+
+def submit(
+    session: Session,
+    *,
+    project_id: str,
+    kind: RunKind,
+    waits_for_run_id: str | None = None,
+    max_runtime_seconds: int | None = None,
+) -> Run:
+    run = Run(
+        id=make_id("run"),
+        project_id=project_id,
+        kind=kind,
+        queue=QUEUES[kind],
+        status=RunStatus.QUEUED,
+        event_seq=1,
+        waits_for_run_id=waits_for_run_id,
+        max_runtime_seconds=max_runtime_seconds,
+    )
+    session.add(run)
+    session.flush()
+    session.add(make_event(run.id, 1, EventType.QUEUED, "waits for a worker"))
+    hint_after_commit(session, run.queue)
+    return run
+
+
+def request_cancel(session: Session, run_id: str) -> None:
+    """A queued run is cancelled at once; a running one is flagged, and its worker stops within seconds."""
+    run = session.get_one(Run, run_id, with_for_update=True)
+    match RunStatus(run.status):
+        case RunStatus.QUEUED | RunStatus.PAUSED:
+            set_terminal(session, run, RunStatus.CANCELLED, EventType.CANCELLED, "cancelled before it ran")
+        case RunStatus.RUNNING:
+            if run.cancel_requested_at is None:
+                run.cancel_requested_at = session.scalar(select(func.clock_timestamp()))
+                append_event(session, run, EventType.CANCEL_REQUESTED, "the worker was asked to stop")
+        case status:
+            raise ConflictError(
+                "already_finished", f"it is {status} already", hint="only unfinished work can be cancelled"
+            )
+
+
+def shown_status(run: Run) -> str:
+    """The status as the API says it: a running run that was asked to stop is `cancelling` or `pausing`."""
+    if run.status == RunStatus.RUNNING and run.cancel_requested_at is not None:
+        return "cancelling"
+    if run.status == RunStatus.RUNNING and run.pause_requested_at is not None:
+        return "pausing"
+    return run.status
+
+
+def is_terminal(run: Run) -> bool:
+    return run.status in TERMINAL
+
+
+def list_events(session: Session, run_id: str, *, after: int, limit: int) -> list[RunEvent]:
+    query = select(RunEvent).where(RunEvent.run_id == run_id, RunEvent.seq > after).order_by(RunEvent.seq).limit(limit)
+    return list(session.scalars(query))
+
+
+def list_attempts(session: Session, run_id: str) -> list[Attempt]:
+    return list(session.scalars(select(Attempt).where(Attempt.run_id == run_id).order_by(Attempt.number)))

@@ -1,0 +1,102 @@
+"""What the sweeper does to runs whose worker, hint or hope is gone."""
+
+from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from core.db.tables import Run
+from core.dispatch import hint_after_commit
+from core.runs.lifecycle import is_terminal
+from core.runs.transitions import charge, close_attempt, in_seconds, set_terminal
+from core.runs.types import FailureClass, StatusReason
+from core.states import EventType, RunStatus
+
+_WAITED_TOO_LONG = StatusReason(
+    code="queued_too_long",
+    message="no worker took it in time",
+    hint="start more workers",
+    owner="system",
+    retryable=True,
+)
+
+
+def lose_expired(session: Session) -> int:
+    """Charges every run whose worker stopped beating; the number of them."""
+    late = and_(Run.status == RunStatus.RUNNING, Run.lease_expires_at < func.clock_timestamp())
+    runs = list(
+        session.scalars(
+            select(Run)
+            .where(late)
+            .limit(100)
+            .with_for_update(skip_locked=True)
+            .execution_options(populate_existing=True)
+        )
+    )
+    for run in runs:
+        if run.cancel_requested_at is not None:
+            close_attempt(session, run, "lost")
+            set_terminal(session, run, RunStatus.CANCELLED, EventType.CANCELLED, "its worker was lost while stopping")
+        else:
+            charge(session, run, FailureClass.WORKER_LOST, _worker_lost(run))
+    return len(runs)
+
+
+def fail_hopeless(session: Session) -> int:
+    """Fails queued runs that can never start: what they wait for has failed, or they waited too long."""
+    awaited = aliased(Run)
+    awaited_is_gone = (
+        select(awaited.id)
+        .where(awaited.id == Run.waits_for_run_id, awaited.status.in_([RunStatus.FAILED, RunStatus.CANCELLED]))
+        .exists()
+    )
+    waited_too_long = (
+        Run.queued_at + func.make_interval(0, 0, 0, 0, 0, 0, Run.max_queue_seconds) < func.clock_timestamp()
+    )
+    query = select(Run).where(Run.status == RunStatus.QUEUED, or_(awaited_is_gone, waited_too_long)).limit(100)
+    runs = list(session.scalars(query.with_for_update(skip_locked=True).execution_options(populate_existing=True)))
+    for run in runs:
+        _fail_queued(session, run)
+    return len(runs)
+
+
+def hint_again(session: Session, *, older_than_seconds: float) -> None:
+    """Hints for every queue in which something claimable waits since its last hint: the outbox of hints."""
+    due = and_(
+        Run.status == RunStatus.QUEUED,
+        Run.run_after <= func.clock_timestamp(),
+        Run.hinted_at < in_seconds(-older_than_seconds),
+    )
+    queues = set(session.scalars(update(Run).where(due).values(hinted_at=func.clock_timestamp()).returning(Run.queue)))
+    for queue in queues:
+        hint_after_commit(session, queue)
+
+
+def database_is_young(session: Session, *, seconds: float) -> bool:
+    """Whether the database started less than `seconds` ago: beats of that time could not be written."""
+    return bool(session.scalar(select(func.pg_postmaster_start_time() > in_seconds(-seconds))))
+
+
+def _fail_queued(session: Session, run: Run) -> None:
+    awaited = session.get(Run, run.waits_for_run_id) if run.waits_for_run_id else None
+    reason = _awaited_failed(awaited) if awaited is not None and is_terminal(awaited) else _WAITED_TOO_LONG
+    run.status_reason = reason.model_dump()
+    set_terminal(session, run, RunStatus.FAILED, EventType.FAILED, reason.message, level="error")
+
+
+def _worker_lost(run: Run) -> StatusReason:
+    return StatusReason(
+        code="worker_lost",
+        message=f"the worker of attempt {run.attempt} stopped answering",
+        hint="look into the worker's log: it was killed, lost its network, or ran out of memory",
+        owner="system",
+        retryable=True,
+    )
+
+
+def _awaited_failed(awaited: Run) -> StatusReason:
+    cause = awaited.status_reason or {"message": f"it was {awaited.status}", "hint": ""}
+    return StatusReason(
+        code="dataset_failed",
+        message=f"the dataset could not be imported: {cause['message']}",
+        hint=cause["hint"] or "mend the archive, import it again, and post the job with the new dataset",
+        owner="data",
+    )

@@ -1,0 +1,81 @@
+"""Writes a run's status and its event together, under the row's lock; called from this package alone."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Interval, cast, func, select, update
+from sqlalchemy.orm import Session
+
+from core.db.tables import Attempt, Run, RunEvent
+from core.dispatch import hint_after_commit
+from core.runs.types import BUDGET, MAX_BACKOFF_SECONDS, FailureClass, StatusReason
+from core.states import TRANSITIONS, EventType, RunStatus
+
+
+def charge(session: Session, run: Run, failure: FailureClass, reason: StatusReason) -> None:
+    count = run.failures.get(failure, 0) + 1
+    run.failures = run.failures | {failure: count}
+    close_attempt(session, run, "lost" if failure == FailureClass.WORKER_LOST else "failed")
+    if count > BUDGET[failure]:
+        run.status_reason = reason.model_dump()
+        set_terminal(session, run, RunStatus.FAILED, EventType.FAILED, reason.message, level="error")
+    else:
+        requeue(session, run, reason.message, delay_seconds=min(2**count, MAX_BACKOFF_SECONDS))
+
+
+def requeue(session: Session, run: Run, message: str, *, delay_seconds: float) -> None:
+    _move(run, EventType.REQUEUED, RunStatus.QUEUED)
+    run.worker_id = None
+    run.lease_expires_at = None
+    run.queued_at = now(session)
+    session.flush()
+    session.execute(update(Run).where(Run.id == run.id).values(run_after=in_seconds(delay_seconds)))
+    append_event(session, run, EventType.REQUEUED, message, level="warning")
+    hint_after_commit(session, run.queue)
+
+
+def set_terminal(
+    session: Session, run: Run, status: RunStatus, event: EventType, message: str, *, level: str = "info"
+) -> None:
+    _move(run, event, status)
+    run.worker_id = None
+    run.lease_expires_at = None
+    run.finished_at = now(session)
+    append_event(session, run, event, message, level=level)
+
+
+def _move(run: Run, event: EventType, status: RunStatus) -> None:
+    if (RunStatus(run.status), event, status) not in TRANSITIONS:
+        raise AssertionError(f"{run.status} does not become {status} by {event}")
+    run.status = status
+
+
+def close_attempt(session: Session, run: Run, outcome: str) -> None:
+    session.execute(
+        update(Attempt)
+        .where(Attempt.run_id == run.id, Attempt.number == run.attempt)
+        .values(ended_at=func.clock_timestamp(), outcome=outcome)
+    )
+
+
+def append_event(session: Session, run: Run, event: EventType, message: str, *, level: str = "info") -> None:
+    """The row is locked by the caller, so the number is this event's alone."""
+    run.event_seq += 1
+    session.flush()
+    session.add(make_event(run.id, run.event_seq, event, message, level=level))
+
+
+def make_event(
+    run_id: str, seq: int, event_type: str, message: str, *, level: str = "info", details: dict[str, Any] | None = None
+) -> RunEvent:
+    return RunEvent(run_id=run_id, seq=seq, type=event_type, level=level, message=message, details=details or {})
+
+
+def in_seconds(seconds: float) -> ColumnElement[datetime]:
+    """A time by the database's clock, the only one that leases know."""
+    now: ColumnElement[datetime] = func.clock_timestamp()
+    return now + cast(f"{seconds} seconds", Interval)
+
+
+def now(session: Session) -> datetime:
+    return session.scalars(select(in_seconds(0))).one()

@@ -1,0 +1,65 @@
+"""The words of the run engine: kinds, claims, signals, failures and their budgets."""
+
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+
+class RunKind(StrEnum):
+    IMPORT = "import"
+    TRAIN = "train"
+
+
+QUEUES: dict[RunKind, str] = {RunKind.IMPORT: "imports", RunKind.TRAIN: "train"}
+
+
+class StatusReason(BaseModel):
+    """Why a run ended, in words for its owner."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    message: str
+    hint: str = ""
+    owner: Literal["user", "data", "system"]
+    retryable: bool = False
+
+
+class FailureClass(StrEnum):
+    """What went wrong, as far as trying again is concerned."""
+
+    USER = "user"  # the spec or the pictures: trying again gives the same
+    CRASH = "crash"  # the child process died or raised
+    WORKER_LOST = "worker_lost"
+    UNAVAILABLE = "unavailable"  # the store, the database or the network
+
+
+BUDGET: dict[FailureClass, int] = {
+    FailureClass.USER: 0,
+    FailureClass.CRASH: 2,
+    FailureClass.WORKER_LOST: 5,
+    FailureClass.UNAVAILABLE: 20,
+}
+MAX_BACKOFF_SECONDS = 60
+
+
+class LostClaimError(Exception):
+    """The run is no longer this attempt's: stop at once and publish nothing."""
+
+
+class Claim(NamedTuple):
+    """A worker's hold on a run; `attempt` fences all that it writes."""
+
+    run_id: str
+    project_id: str
+    kind: RunKind
+    attempt: int
+
+
+class Signal(StrEnum):
+    """What a heartbeat brings back."""
+
+    GO_ON = "go_on"
+    CANCEL = "cancel"
+    OUT_OF_TIME = "out_of_time"

@@ -1,0 +1,37 @@
+"""Makes every key of the object store. All that an attempt writes carries the attempt."""
+
+
+def upload_prefix(upload_id: str) -> str:
+    return f"uploads/{upload_id}/"
+
+
+def backbone_key(name: str, sha256: str) -> str:
+    return f"backbones/{name}/{sha256}.safetensors"
+
+
+def dataset_prefix(dataset_id: str) -> str:
+    return f"datasets/{dataset_id}/"
+
+
+def dataset_attempt_prefix(dataset_id: str, attempt: int) -> str:
+    return f"datasets/{dataset_id}/{attempt}/"
+
+
+def job_prefix(job_id: str) -> str:
+    return f"jobs/{job_id}/"
+
+
+def checkpoint_prefix(job_id: str, attempt: int, step: int) -> str:
+    return f"jobs/{job_id}/{attempt}/checkpoints/{step}/"
+
+
+def metric_segment_key(job_id: str, attempt: int, number: int) -> str:
+    return f"jobs/{job_id}/{attempt}/metrics/{number}.jsonl"
+
+
+def log_segment_key(job_id: str, attempt: int, number: int) -> str:
+    return f"jobs/{job_id}/{attempt}/log/{number}.txt"
+
+
+def model_prefix(model_id: str) -> str:
+    return f"models/{model_id}/"

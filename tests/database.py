@@ -1,0 +1,34 @@
+"""Fixtures on the real database: every test starts with empty tables."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from core.db.base import Base
+from core.db.session import SessionFactory, make_engine, make_session_factory
+from core.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def engine(settings: Settings) -> Iterator[Engine]:
+    engine = make_engine(settings.database_url.get_secret_value())
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sessions(engine: Engine) -> SessionFactory:
+    """For tests that commit; what they leave is emptied before the next one."""
+    names = ", ".join(table.name for table in Base.metadata.sorted_tables)
+    with engine.begin() as connection:
+        connection.execute(text(f"truncate {names} restart identity cascade"))
+    return make_session_factory(engine)
+
+
+@pytest.fixture
+def session(sessions: SessionFactory) -> Iterator[Session]:
+    """Rolled back at the end."""
+    with sessions() as session:
+        yield session

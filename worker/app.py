@@ -1,0 +1,36 @@
+"""What `celery -A worker.app` names: makes the worker's parts and ties them to Celery's life."""
+
+from celery.signals import worker_init, worker_shutdown, worker_shutting_down
+
+from core.dispatch import TASK_NAME, make_celery
+from core.log import configure_logging
+from core.settings import Settings
+from worker.lifecycle import WorkerLifecycle
+
+settings = Settings()
+configure_logging(settings.log_level)
+app = make_celery(settings.broker_url.get_secret_value())
+lifecycle = WorkerLifecycle(settings)
+
+
+@app.task(name=TASK_NAME)  # type: ignore[untyped-decorator]  # Celery has no types
+def work(queue: str) -> None:
+    """A hint that `queue` has work; returns at once, so that hints never wait behind runs."""
+    if queue == settings.worker_queue:
+        lifecycle.slots.wake()
+
+
+# worker_init comes before the first connection: a dead broker must not keep the worker from looking by itself.
+@worker_init.connect  # type: ignore[untyped-decorator]  # Celery has no types
+def start(**_: object) -> None:
+    lifecycle.start()
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]  # Celery has no types
+def ask_to_stop(**_: object) -> None:
+    lifecycle.ask_to_stop()
+
+
+@worker_shutdown.connect  # type: ignore[untyped-decorator]  # Celery has no types
+def close(**_: object) -> None:
+    lifecycle.close()

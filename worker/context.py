@@ -1,0 +1,31 @@
+"""What every part of one worker process shares, made once in `worker/app.py`."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy.orm import Session
+
+from core.db.session import SessionFactory
+from core.dispatch import Dispatcher
+from core.settings import Settings
+from core.storage import Storage
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    settings: Settings
+    sessions: SessionFactory
+    storage: Storage
+    dispatcher: Dispatcher
+    worker_id: str
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Commits at the end, then sends the hints. Nothing slow happens inside."""
+        with self.sessions() as session:
+            with session.begin():
+                yield session
+            self.dispatcher.send_pending(session)

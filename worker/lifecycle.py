@@ -1,0 +1,90 @@
+"""The life of one worker process: registers, looks for work by itself, sweeps, and leaves in order."""
+
+import os
+import socket
+import threading
+from functools import partial
+from importlib.metadata import version
+
+import structlog
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from core.db.session import make_engine, make_session_factory
+from core.db.tables import Worker
+from core.dispatch import Dispatcher
+from core.ids import make_id
+from core.settings import Settings
+from core.storage import Storage
+from core.workers import register_worker, remove_worker
+from worker.context import WorkerContext
+from worker.execution import drain
+from worker.gpus import count_gpus
+from worker.slots import Slots
+from worker.sweeper import Sweeper
+
+log = structlog.get_logger()
+
+
+class WorkerLifecycle:
+    """`ask_to_stop` lets every trainer write a checkpoint and hands its run back; `close` waits for that."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._engine = make_engine(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
+        self._context = WorkerContext(
+            settings=settings,
+            sessions=make_session_factory(self._engine),
+            storage=Storage.from_settings(settings),
+            dispatcher=Dispatcher(settings.broker_url.get_secret_value()),
+            worker_id=make_id("worker"),
+        )
+        self.slots = Slots(count=settings.worker_slots, drain=partial(drain, self._context))
+        self._sweeper = Sweeper(self._context)
+        self._looker = threading.Thread(target=self._look, name="looker")
+
+    def start(self) -> None:
+        self._register()
+        self._sweeper.start()
+        self._looker.start()
+        log.info("worker_started", worker_id=self._context.worker_id, queue=self._context.settings.worker_queue)
+
+    def ask_to_stop(self) -> None:
+        self._context.stopping.set()
+
+    def close(self) -> None:
+        self._context.stopping.set()
+        self._looker.join()
+        self.slots.close()
+        self._sweeper.close()
+        self._leave()
+        self._context.dispatcher.close()
+        self._engine.dispose()
+
+    def _look(self) -> None:
+        """Finds work without any hint: a broker that is down costs latency, not availability."""
+        self.slots.wake()
+        while not self._context.stopping.wait(self._context.settings.look_seconds):
+            self.slots.wake()
+
+    def _register(self) -> None:
+        settings = self._context.settings
+        with self._context.transaction() as session:
+            register_worker(
+                session,
+                Worker(
+                    id=self._context.worker_id,
+                    hostname=socket.gethostname(),
+                    pid=os.getpid(),
+                    queue=settings.worker_queue,
+                    slots=settings.worker_slots,
+                    gpus=count_gpus() if settings.worker_queue == "train" else 0,
+                    code_version=version("bitune"),
+                ),
+            )
+
+    def _leave(self) -> None:
+        try:
+            with self._context.transaction() as session:
+                remove_worker(session, self._context.worker_id)
+        except (OperationalError, PoolTimeoutError) as exc:
+            log.warning("leave_not_written", error=type(exc).__name__)

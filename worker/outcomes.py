@@ -1,0 +1,82 @@
+"""How an attempt ends that did not succeed, as exceptions that carry what becomes of the run."""
+
+import signal
+
+from core.errors import BituneError
+from core.runs.types import FailureClass, Signal, StatusReason
+from core.trainer_protocol import ExitCode, Failed
+
+
+class StopReason(Exception):  # noqa: N818 - not an error: somebody asked for it
+    """The run was stopped: by its user, by its time limit, or because this worker shuts down."""
+
+    def __init__(self, signal: Signal) -> None:
+        super().__init__(signal)
+        self.signal = signal
+
+
+class AttemptFailedError(Exception):
+    """The attempt failed; `failure` is charged, `reason` is what the user reads if it was the last."""
+
+    def __init__(self, failure: FailureClass, reason: StatusReason) -> None:
+        super().__init__(reason.message)
+        self.failure = failure
+        self.reason = reason
+
+
+OUT_OF_TIME = StatusReason(
+    code="max_runtime_exceeded",
+    message="the job ran longer than its `max_runtime_seconds`",
+    hint="raise `max_runtime_seconds`, or train fewer epochs",
+    owner="user",
+)
+
+
+def describe_exit(status: int, said: Failed | None) -> AttemptFailedError:
+    """`status` as `Popen.returncode` gives it: negative for a signal."""
+    if status in {ExitCode.USER_ERROR, ExitCode.DIVERGED, ExitCode.OUT_OF_MEMORY} and said is not None:
+        reason = StatusReason(code=said.code, message=said.message, hint=said.hint, owner="user")
+        return AttemptFailedError(FailureClass.USER, reason)
+    if status < 0:
+        return AttemptFailedError(FailureClass.CRASH, _killed(-status))
+    message = said.message if said is not None else f"the trainer ended with status {status}"
+    reason = StatusReason(code="trainer_failed", message=message, hint="see the job's log", owner="system")
+    return AttemptFailedError(FailureClass.CRASH, reason)
+
+
+def describe_error(error: BituneError) -> AttemptFailedError:
+    """What the user asked for cannot be done."""
+    reason = StatusReason(code=error.code, message=error.message, hint=error.hint, owner="user")
+    return AttemptFailedError(FailureClass.USER, reason)
+
+
+def describe_outage(error: Exception) -> AttemptFailedError:
+    reason = StatusReason(
+        code="storage_unavailable",
+        message=f"the store or the database was away for too long ({type(error).__name__})",
+        hint="look at /readyz",
+        owner="system",
+        retryable=True,
+    )
+    return AttemptFailedError(FailureClass.UNAVAILABLE, reason)
+
+
+def describe_crash(error: Exception) -> AttemptFailedError:
+    reason = StatusReason(
+        code="worker_failed",
+        message=f"the worker failed on it ({type(error).__name__})",
+        hint="look into the worker's log",
+        owner="system",
+        retryable=True,
+    )
+    return AttemptFailedError(FailureClass.CRASH, reason)
+
+
+def _killed(number: int) -> StatusReason:
+    return StatusReason(
+        code="trainer_killed",
+        message=f"the trainer process was killed by {signal.Signals(number).name}",
+        hint="the usual cause is the memory of the host: a smaller batch or picture needs less",
+        owner="system",
+        retryable=True,
+    )

@@ -1,0 +1,164 @@
+"""Gets everything that an attempt needs onto this host: the spec resolved, dataset, weights, checkpoint."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+from core.ingest.splits import draw_validation
+
+from core import jobs
+from core.backbones import BackboneDescription, get_backbone
+from core.checkpoints import download_checkpoint
+from core.dataset_index import INDEX_FILE, IndexEntry, read_index
+from core.datasets import ClassCounts, StoredFile
+from core.db.tables import Backbone, Checkpoint, Dataset, Job
+from core.errors import InvalidInputError
+from core.runs.types import Claim
+from core.specs import BackboneFacts, DatasetFacts, ResolvedSpec, TrainingSpec, resolve
+from core.storage import ObjectCorruptError, ObjectMissingError
+from core.storage_keys import backbone_key, checkpoint_prefix, dataset_attempt_prefix
+from core.trainer_protocol import BackboneInput, Lineage, TrainerJob
+from worker.context import WorkerContext
+from worker.gpus import count_gpus
+
+log = structlog.get_logger()
+
+
+class PreparedJob(NamedTuple):
+    """A job whose inputs are on this host."""
+
+    job: Job
+    trainer_job: TrainerJob
+    resumed_from_step: int | None
+
+
+class _Rows(NamedTuple):
+    job: Job
+    dataset: Dataset
+    backbone: Backbone
+    checkpoints: list[Checkpoint]
+
+
+def prepare_job(context: WorkerContext, held: Claim, work_dir: Path) -> PreparedJob:
+    """Downloads what is not here yet; raises InvalidInputError when the spec cannot be run."""
+    rows = _load_rows(context, held)
+    dataset_dir = fetch_dataset(context, rows.dataset)
+    weights_path = _fetch_weights(context, rows.backbone)
+    spec = jobs.read_resolved_spec(rows.job) or _resolve(context, held, rows, dataset_dir)
+    device = _choose_device(spec)
+    checkpoint = _fetch_checkpoint(context, rows, work_dir / "resume")
+    if checkpoint is not None:
+        with context.transaction() as session:
+            jobs.record_resume(session, held, checkpoint.step)
+    trainer_job = TrainerJob(
+        spec=spec,
+        classes=[counts.name for counts in _read_classes(rows.dataset)],
+        backbone=_describe_backbone(rows.backbone, weights_path),
+        dataset_dir=dataset_dir,
+        cache_dir=context.settings.cache_dir.absolute() / "pixels",
+        output_dir=work_dir / "output",
+        resume_dir=None if checkpoint is None else work_dir / "resume",
+        checkpoint_interval_seconds=context.settings.checkpoint_interval_seconds,
+        device=device,
+        lineage=_describe_lineage(held, rows),
+    )
+    return PreparedJob(rows.job, trainer_job, None if checkpoint is None else checkpoint.step)
+
+
+def fetch_dataset(context: WorkerContext, dataset: Dataset) -> Path:
+    """The dataset's files on this host, shared by all jobs; those that are here already are not fetched again."""
+    attempt = dataset.attempt or 0
+    directory = context.settings.cache_dir.absolute() / "datasets" / dataset.id / str(attempt)
+    prefix = dataset_attempt_prefix(dataset.id, attempt)
+    for item in dataset.files or []:
+        file = StoredFile.model_validate(item)
+        path = directory / file.name
+        if not path.exists():
+            context.storage.download_file(prefix + file.name, path, sha256=file.sha256)
+    return directory
+
+
+def _load_rows(context: WorkerContext, held: Claim) -> _Rows:
+    with context.transaction() as session:
+        job, dataset = jobs.get_job_of_run(session, held.run_id)
+        pinned = (job.resolved_spec or job.spec).get("backbone_sha256")
+        backbone = get_backbone(session, job.spec["backbone"], pinned)
+        return _Rows(job, dataset, backbone, jobs.list_checkpoints(session, job.id))
+
+
+def _fetch_weights(context: WorkerContext, backbone: Backbone) -> Path:
+    path = context.settings.cache_dir.absolute() / "backbones" / f"{backbone.sha256}.safetensors"
+    if not path.exists():
+        context.storage.download_file(backbone_key(backbone.name, backbone.sha256), path, sha256=backbone.sha256)
+    return path
+
+
+def _resolve(context: WorkerContext, held: Claim, rows: _Rows, dataset_dir: Path) -> ResolvedSpec:
+    """Once, at the first attempt that gets so far; stored, and used by every later one."""
+    spec = TrainingSpec.model_validate(rows.job.spec)
+    description = BackboneDescription.model_validate(rows.backbone.description)
+    entries = draw_validation(read_index(dataset_dir / INDEX_FILE), fraction=spec.validation_fraction, seed=spec.seed)
+    resolved = resolve(
+        spec,
+        _gather_facts(entries, num_classes=len(_read_classes(rows.dataset))),
+        BackboneFacts(sha256=rows.backbone.sha256, image_size=description.image_size),
+    )
+    with context.transaction() as session:
+        jobs.record_resolved_spec(session, held, rows.job, resolved)
+    return resolved
+
+
+def _gather_facts(entries: list[IndexEntry], *, num_classes: int) -> DatasetFacts:
+    counts = [0] * num_classes
+    for entry in entries:
+        counts[entry.label] += entry.split == "train"
+    return DatasetFacts(train_samples=sum(counts), smallest_class=min(counts), num_classes=num_classes)
+
+
+def _choose_device(spec: ResolvedSpec) -> str:
+    gpus = count_gpus()
+    if spec.gpus == 1 and gpus == 0:
+        raise InvalidInputError(
+            "no_gpu", "the job asks for a GPU and its worker has none", hint='use `"gpus": "auto"`, or add a GPU worker'
+        )
+    return "cuda" if gpus and spec.gpus != 0 else "cpu"
+
+
+def _fetch_checkpoint(context: WorkerContext, rows: _Rows, directory: Path) -> Checkpoint | None:
+    """The newest checkpoint that is whole; a damaged one is passed over for the one before."""
+    for checkpoint in rows.checkpoints:
+        prefix = checkpoint_prefix(rows.job.id, checkpoint.attempt, checkpoint.step)
+        try:
+            download_checkpoint(context.storage, prefix, directory, sha256=checkpoint.manifest_sha256)
+        except (ObjectCorruptError, ObjectMissingError) as exc:
+            log.error("checkpoint_unusable", checkpoint_id=checkpoint.id, error=exc.message)
+            continue
+        return checkpoint
+    return None
+
+
+def _read_classes(dataset: Dataset) -> list[ClassCounts]:
+    return [ClassCounts.model_validate(item) for item in dataset.classes or []]
+
+
+def _describe_backbone(backbone: Backbone, weights_path: Path) -> BackboneInput:
+    description = BackboneDescription.model_validate(backbone.description)
+    return BackboneInput(
+        name=description.name,
+        weights_path=weights_path,
+        mean=description.mean,
+        std=description.std,
+        interpolation=description.interpolation,
+        crop_pct=description.crop_pct,
+    )
+
+
+def _describe_lineage(held: Claim, rows: _Rows) -> Lineage:
+    return Lineage(
+        job_id=rows.job.id,
+        dataset_id=rows.dataset.id,
+        dataset_sha256=rows.dataset.sha256 or "",
+        attempt=held.attempt,
+        code_version=version("bitune"),
+    )

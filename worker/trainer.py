@@ -1,0 +1,153 @@
+"""The life of one train run: prepare, start, store what it says, finish. Every write is fenced by the claim."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from core import jobs, models
+from core.checkpoints import upload_checkpoint
+from core.ids import make_id
+from core.jobs import NewCheckpoint
+from core.models import CARD_FILE, WEIGHTS_FILE, NewModel
+from core.runs import claims
+from core.runs.types import Claim, Signal
+from core.storage_keys import checkpoint_prefix, model_prefix
+from core.trainer_protocol import CheckpointSaved, ExitCode, Failed, Finished, Line, Metrics, Note
+from worker.context import WorkerContext
+from worker.heartbeat import Heartbeat
+from worker.outcomes import StopReason, describe_exit
+from worker.patience import outwait
+from worker.preparation import PreparedJob, prepare_job
+from worker.segments import SegmentWriter
+from worker.trainer_process import TrainerProcess
+
+LINE_WAIT_SECONDS = 0.5
+WATCH_SECONDS = 0.2
+
+
+def run_training(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path) -> None:
+    """Runs one attempt until the run has succeeded; every other end is raised for the caller to settle."""
+    prepared = outwait(
+        lambda: prepare_job(context, held, work_dir), seconds=context.settings.outage_seconds, stop=beat.stop
+    )
+    _Training(context, held, beat, work_dir, prepared).run()
+
+
+class _Training:
+    """One attempt: the process, and what it has said so far."""
+
+    def __init__(
+        self, context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path, prepared: PreparedJob
+    ) -> None:
+        self._context = context
+        self._held = held
+        self._beat = beat
+        self._work_dir = work_dir
+        self._job = prepared.job
+        self._trainer_job = prepared.trainer_job
+        self._finished: Finished | None = None
+        self._failed: Failed | None = None
+
+    def run(self) -> None:
+        process = TrainerProcess(self._work_dir, self._trainer_job, on_progress=self._beat.report)
+        watcher = threading.Thread(target=self._watch, args=(process,), name="trainer-watch")
+        watcher.start()
+        segments = SegmentWriter(self._context, self._held, self._job.id, process.log_path)
+        try:
+            self._take_lines(process, segments)
+        finally:
+            status = process.close()
+            watcher.join()
+        self._settle(status, segments)
+
+    def _take_lines(self, process: TrainerProcess, segments: SegmentWriter) -> None:
+        while not process.is_done():
+            line = process.next_line(LINE_WAIT_SECONDS)
+            if self._is_unwanted():
+                continue
+            if line is not None:
+                self._take(line, segments)
+            if segments.is_due():
+                self._outwait(segments.flush)
+
+    def _take(self, line: Line, segments: SegmentWriter) -> None:
+        match line:
+            case Metrics():
+                segments.add(line)
+                self._outwait(lambda: self._record_metrics(line))
+            case CheckpointSaved():
+                self._outwait(lambda: self._store_checkpoint(line))
+            case Note():
+                self._outwait(lambda: self._record_note(line))
+            case Finished():
+                self._finished = line
+            case Failed():
+                self._failed = line
+
+    def _record_metrics(self, line: Metrics) -> None:
+        with self._context.transaction() as session:
+            jobs.record_metrics(session, self._held, self._job.id, line.values)
+
+    def _record_note(self, line: Note) -> None:
+        with self._context.transaction() as session:
+            claims.note(session, self._held, line.code, line.message, level=line.level, details=line.details)
+
+    def _store_checkpoint(self, line: CheckpointSaved) -> None:
+        prefix = checkpoint_prefix(self._job.id, self._held.attempt, line.step)
+        manifest, stored = upload_checkpoint(
+            self._context.storage, prefix, line.directory, files=line.files, step=line.step, epoch=line.epoch
+        )
+        new = NewCheckpoint(
+            step=line.step,
+            epoch=line.epoch,
+            is_best=line.is_best,
+            manifest_sha256=stored.sha256,
+            size_bytes=manifest.size_bytes,
+            metrics=line.metrics,
+        )
+        with self._context.transaction() as session:
+            jobs.record_checkpoint(session, self._held, self._job.id, new)
+
+    def _settle(self, status: int, segments: SegmentWriter) -> None:
+        """Cancel and loss of the claim come first: whatever the process did meanwhile is not wanted any more."""
+        if self._is_unwanted():
+            raise StopReason(self._beat.why)
+        self._outwait(segments.flush)
+        if status == ExitCode.OK and self._finished is not None:
+            finished = self._finished
+            self._outwait(lambda: self._publish(finished))
+        elif self._beat.why is not Signal.GO_ON or self._context.stopping.is_set():
+            raise StopReason(self._beat.why)
+        else:
+            raise describe_exit(status, self._failed)
+
+    def _publish(self, finished: Finished) -> None:
+        model_id = make_id("model")
+        prefix = model_prefix(model_id)
+        weights = self._context.storage.put_file(prefix + WEIGHTS_FILE, finished.directory / WEIGHTS_FILE)
+        card_file = self._context.storage.put_file(prefix + CARD_FILE, finished.directory / CARD_FILE)
+        card = json.loads((finished.directory / CARD_FILE).read_text())
+        new = NewModel(id=model_id, weights=weights, card_file=card_file, card=card)
+        with self._context.transaction() as session:
+            jobs.record_metrics(session, self._held, self._job.id, finished.metrics)
+            models.publish_model(session, self._held, self._job, new)
+
+    def _watch(self, process: TrainerProcess) -> None:
+        """Stops the process from a thread of its own: storing what it said may take longer than a cancel may."""
+        while process.is_alive():
+            if self._beat.stop.wait(WATCH_SECONDS) or self._context.stopping.is_set():
+                process.stop(self._grace_seconds())
+                return
+
+    def _grace_seconds(self) -> float:
+        if self._beat.lost:
+            return 0.0
+        settings = self._context.settings
+        return settings.stop_grace_seconds if self._beat.stop.is_set() else settings.handback_grace_seconds
+
+    def _is_unwanted(self) -> bool:
+        return self._beat.lost or self._beat.why is Signal.CANCEL
+
+    def _outwait(self, action: Callable[[], None]) -> None:
+        outwait(action, seconds=self._context.settings.outage_seconds, stop=self._beat.stop)
