@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import assert_never
 
@@ -53,8 +54,8 @@ def execute(context: WorkerContext, held: Claim) -> None:
             log.info("run_succeeded")
         except LostClaimError:
             log.warning("run_lost")
-        except StopReason:
-            _end(context, beat, lambda session: _stop(session, held, stop.signal))
+        except StopReason as stop:
+            _end(context, beat, partial(_stop, held=held, signal=stop.signal))
         except AttemptFailedError as exc:
             _fail(context, held, beat, exc)
         except InvalidInputError as exc:
@@ -76,7 +77,7 @@ def _run(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path) -
             assert_never(held.kind)
 
 
-def _stop(session: Session, held: Claim, signal: Signal) -> None:
+def _stop(session: Session, *, held: Claim, signal: Signal) -> None:
     match signal:
         case Signal.CANCEL:
             claims.stop_cancelled(session, held)

@@ -2,11 +2,108 @@
 
 from pathlib import Path
 
-from core.runs.types import Claim
+from core import datasets
+from core.datasets import ClassCounts, ImportedDataset, StoredFile
+from core.db.tables import Dataset, Upload
+from core.ingest.child import IngestJob, IngestResult, run_ingest
+from core.ingest.fetch import UrlPolicy, fetch
+from core.ingest.limits import IngestLimits
+from core.runs.types import Claim, Signal
+from core.storage import StoredObject
+from core.storage_keys import dataset_attempt_prefix
 from worker.context import WorkerContext
 from worker.heartbeat import Heartbeat
+from worker.outcomes import StopReason
+from worker.patience import outwait
 
 
 def run_import(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path) -> None:
     """Runs one attempt until the dataset is ready; every other end is raised for the caller to settle."""
-    _Import(context, held, beat, work_dir).run()
+    with context.transaction() as session:
+        dataset, upload = datasets.get_dataset_of_run(session, held.run_id)
+    _Import(context, held, beat, work_dir, dataset, upload).run()
+
+
+class _Import:
+    """One attempt: fetch if the bytes are not in the store yet, open them in the child, store what it made."""
+
+    def __init__(
+        self,
+        context: WorkerContext,
+        held: Claim,
+        beat: Heartbeat,
+        work_dir: Path,
+        dataset: Dataset,
+        upload: Upload,
+    ) -> None:
+        self._context = context
+        self._held = held
+        self._beat = beat
+        self._work_dir = work_dir
+        self._dataset = dataset
+        self._upload = upload
+
+    def run(self) -> None:
+        stored = self._uploaded() or self._fetch(self._dataset.source_url or "")
+        self._stop_if_asked()
+        archive = self._work_dir / "archive"
+        self._context.storage.download_file(self._upload.storage_key, archive, sha256=stored.sha256)
+        result = run_ingest(
+            IngestJob(
+                archive=archive,
+                limits=IngestLimits.from_settings(self._context.settings),
+                test_fraction=self._dataset.test_fraction,
+            ),
+            self._work_dir,
+            should_stop=self._should_stop,
+            on_progress=self._beat.report,
+        )
+        self._stop_if_asked()
+        self._finish(result)
+
+    def _uploaded(self) -> StoredObject | None:
+        if self._upload.size_bytes is None or self._upload.sha256 is None:
+            return None
+        return StoredObject(size_bytes=self._upload.size_bytes, sha256=self._upload.sha256)
+
+    def _fetch(self, url: str) -> StoredObject:
+        """Straight into the store, so that a later attempt need not ask the URL again."""
+        settings = self._context.settings
+        chunks = fetch(
+            url,
+            UrlPolicy.from_settings(settings),
+            max_bytes=settings.max_upload_bytes,
+            should_stop=self._should_stop,
+        )
+        with self._context.storage.open_upload(self._upload.storage_key) as upload:
+            for chunk in chunks:
+                upload.write(chunk)
+        with self._context.transaction() as session:
+            datasets.record_fetched(session, self._held, upload.stored)
+        return upload.stored
+
+    def _finish(self, result: IngestResult) -> None:
+        prefix = dataset_attempt_prefix(self._dataset.id, self._held.attempt)
+        files = [
+            StoredFile(name=name, **self._context.storage.put_file(prefix + name, path).model_dump())
+            for name, path in result.files.items()
+        ]
+        imported = ImportedDataset(
+            num_samples=result.num_samples,
+            classes=[ClassCounts.model_validate(counts.model_dump()) for counts in result.classes],
+            report=result.report_summary.model_dump(mode="json"),
+            files=files,
+        )
+
+        def commit() -> None:
+            with self._context.transaction() as session:
+                datasets.finish_import(session, self._held, imported)
+
+        outwait(commit, seconds=self._context.settings.outage_seconds, stop=self._beat.stop)
+
+    def _should_stop(self) -> bool:
+        return self._beat.stop.is_set() or self._context.stopping.is_set()
+
+    def _stop_if_asked(self) -> None:
+        if self._should_stop():
+            raise StopReason(self._beat.why if self._beat.stop.is_set() else Signal.GO_ON)

@@ -79,7 +79,7 @@ def _check_migrations(services: Services) -> None:
 def _probe(name: str, check: Callable[[], None]) -> Literal["ok", "failed"]:
     try:
         check()
-    except Exception as exc:  # whatever a server does, the answer is that it is not ready
+    except Exception as exc:  # noqa: BLE001 - whatever a server does, the answer is that it is not ready
         log.warning("not_ready", check=name, error=type(exc).__name__)
         return "failed"
     return "ok"

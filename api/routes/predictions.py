@@ -1,0 +1,135 @@
+"""Predict: one function behind two routes."""
+
+import time
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Path, Query, Request
+from numpy.typing import NDArray
+from starlette.concurrency import run_in_threadpool
+
+from api.decode_pool import DecodedImage
+from api.deps import PrincipalDep, ServicesDep
+from api.predict_bodies import DEFAULT_TOP_K, PredictBody, read_predict_body
+from api.schemas.common import Problem
+from api.schemas.predictions import ImageSize, LabelOut, PredictionError, PredictionOut, PredictOut
+from api.services import Services
+from core import models
+from core.errors import InvalidInputError
+from core.images import ImageError
+from core.keys import Principal
+
+router = APIRouter(tags=["predict"])
+
+TopK = Annotated[int | None, Query(ge=1, le=1000, description="How many labels; 5 by default")]
+BODY: dict[str, Any] = {  # OpenAPI by hand: the route branches on the content type
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["files"],
+                    "properties": {
+                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                        "model": {"type": "string"},
+                        "top_k": {"type": "integer", "default": DEFAULT_TOP_K},
+                    },
+                }
+            },
+            "application/json": {"schema": {"$ref": "#/components/schemas/PredictJson"}},
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+RESPONSES: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (409, 413, 415, 422, 429)}
+
+
+@router.post("/predict", openapi_extra=BODY, responses=RESPONSES)
+async def predict(
+    request: Request,
+    services: ServicesDep,
+    principal: PrincipalDep,
+    model: Annotated[str | None, Query(description="A model's id or a finished job's id", max_length=64)] = None,
+    top_k: TopK = None,
+) -> PredictOut:
+    """Labels for each picture in the order sent; one bad picture spoils only its own entry."""
+    return await _predict(request, services, principal, model=model, top_k=top_k)
+
+
+@router.post("/models/{model_id}/predict", openapi_extra=BODY, responses=RESPONSES)
+async def predict_with_model(
+    request: Request,
+    services: ServicesDep,
+    principal: PrincipalDep,
+    model_id: Annotated[str, Path(max_length=64)],
+    top_k: TopK = None,
+) -> PredictOut:
+    """The same as `POST /predict` with the model in the path."""
+    return await _predict(request, services, principal, model=model_id, top_k=top_k)
+
+
+async def _predict(
+    request: Request, services: Services, principal: Principal, *, model: str | None, top_k: int | None
+) -> PredictOut:
+    body = await read_predict_body(request, services.settings)
+    reference = _choose_model(model, body)
+    model_id = await run_in_threadpool(_find_model, services, principal, reference)
+    async with services.model_cache.use(model_id) as loaded:
+        started = time.perf_counter()
+        decoded = await services.decode_pool.decode_many(body.images, loaded.card.preprocessing)
+        decoded_at = time.perf_counter()
+        good = [item for item in decoded if isinstance(item, DecodedImage)]
+        probabilities = await loaded.predict(np.stack([item.pixels for item in good])) if good else np.empty((0, 0))
+        finished = time.perf_counter()
+    limit = top_k or body.top_k or DEFAULT_TOP_K
+    return PredictOut(
+        model_id=model_id,
+        predictions=_render(decoded, probabilities, loaded.card.classes, limit),
+        timing_ms={
+            "decode": round(1000 * (decoded_at - started), 2),
+            "model": round(1000 * (finished - decoded_at), 2),
+        },
+    )
+
+
+def _choose_model(named: str | None, body: PredictBody) -> str:
+    reference = named or body.model
+    if not reference:
+        raise InvalidInputError(
+            "model_required",
+            "the request names no model",
+            hint="give `model`: a model's id or a job's id",
+            param="model",
+        )
+    return reference
+
+
+def _find_model(services: Services, principal: Principal, reference: str) -> str:
+    with services.transaction() as session:
+        return models.find_servable(session, principal.project_id, reference).id
+
+
+def _render(
+    decoded: list[DecodedImage | ImageError],
+    probabilities: NDArray[np.float32],  # (number of good pictures, C)
+    classes: list[str],
+    limit: int,
+) -> list[PredictionOut]:
+    rows = iter(probabilities)
+    return [
+        _render_error(item) if isinstance(item, ImageError) else _render_labels(item, next(rows), classes, limit)
+        for item in decoded
+    ]
+
+
+def _render_error(error: ImageError) -> PredictionOut:
+    return PredictionOut(error=PredictionError(code=error.code, detail=error.message))
+
+
+def _render_labels(
+    image: DecodedImage, probabilities: NDArray[np.float32], classes: list[str], limit: int
+) -> PredictionOut:
+    order = np.argsort(-probabilities, kind="stable")[:limit]
+    labels = [LabelOut(label=classes[index], probability=float(probabilities[index])) for index in order]
+    return PredictionOut(top=labels[0], labels=labels, image=ImageSize(width=image.width, height=image.height))
