@@ -2,31 +2,15 @@
 
 import hashlib
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.db.tables import Backbone
 from core.errors import InvalidInputError
+from core.specs import BackboneDescription
 from core.storage import Storage, StoredObject
 from core.storage_keys import backbone_key
-
-
-class BackboneDescription(BaseModel):
-    """How a backbone is built and wants its pictures; `name` is timm's."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    image_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    interpolation: Literal["bilinear", "bicubic"]
-    crop_pct: float
-    num_features: int
-    num_parameters: int
 
 
 def store_weights(storage: Storage, name: str, weights: Path) -> StoredObject:

@@ -12,6 +12,14 @@ log = structlog.get_logger()
 TASK_NAME = "worker.work"
 SILENCE_SECONDS = 30.0  # after a failed hint none is tried for so long
 _PENDING = "pending_hints"
+_IMPATIENT = {
+    "socket_connect_timeout": 1,
+    "socket_timeout": 1,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
+}
 
 
 def make_celery(broker_url: str) -> Celery:
@@ -56,7 +64,7 @@ class Dispatcher:
 
     def __init__(self, broker_url: str) -> None:
         self._celery = make_celery(broker_url)
-        self._celery.conf.broker_transport_options |= {"socket_connect_timeout": 1, "socket_timeout": 1}
+        self._celery.conf.broker_transport_options |= _IMPATIENT
         self._silent_until = 0.0
 
     def send_pending(self, session: Session) -> None:

@@ -1,15 +1,35 @@
 """The one decode of untrusted pictures: formats, EXIF, modes, limits. Used by import, training and predict alike."""
 
-import io
 import warnings
+from io import BytesIO
+from typing import Literal
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+import numpy as np
+from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-MIN_SIDE = 4
-SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I", "F"})
-ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"GIF8")
+
+ImageErrorCode = Literal[
+    "image_too_large_bytes",  # more bytes than allowed
+    "image_format_unsupported",  # none of FORMATS, by content
+    "image_too_many_pixels",  # more pixels, or a longer side, than allowed
+    "image_too_small",  # a side under ImageLimits.min_side
+    "image_truncated",  # ends too early
+    "image_undecodable",  # damaged in any other way
+]
+
+ORIENTATION_TAG = 0x0112
+TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class ImageLimits(BaseModel):
@@ -20,81 +40,90 @@ class ImageLimits(BaseModel):
     max_bytes: int = 30_000_000
     max_pixels: int = 40_000_000
     max_side: int = 16_384
+    min_side: int = 8
 
 
 class ImageError(Exception):
-    """A picture that cannot be used.
+    """A picture that cannot be used."""
 
-    Codes: image_undecodable, image_truncated, image_too_large_bytes, image_too_many_pixels, image_too_small.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: ImageErrorCode, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
 
 
 def decode_rgb(content: bytes, limits: ImageLimits) -> Image.Image:
-    """An upright, fully loaded RGB picture: EXIF orientation applied, 16 bit scaled, alpha composed on white."""
+    """An upright, fully loaded RGB picture without metadata: first frame, 16 bit scaled, alpha composed on white."""
     if len(content) > limits.max_bytes:
-        raise ImageError("image_too_large_bytes", f"the picture has more than {limits.max_bytes} bytes")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata; the limits below are ours
-        image = _open(content)
-        _check_size(image, limits)
-        _load(image)
-        return _to_rgb(_upright(image))
-
-
-def _open(content: bytes) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(content), formats=FORMATS)
-    except UnidentifiedImageError as exc:
-        raise ImageError("image_undecodable", f"the bytes are no picture of {', '.join(FORMATS)}") from exc
-    except Image.DecompressionBombError as exc:
-        raise ImageError("image_too_many_pixels", "the picture has far too many pixels") from exc
-    except Exception as exc:
-        raise ImageError("image_undecodable", "the header of the picture is damaged") from exc
-
-
-def _check_size(image: Image.Image, limits: ImageLimits) -> None:
-    width, height = image.size
-    if width * height > limits.max_pixels or max(width, height) > limits.max_side:
         raise ImageError(
-            "image_too_many_pixels",
-            f"{width} x {height} pixels; {limits.max_pixels} in all and {limits.max_side} a side are allowed",
+            "image_too_large_bytes", f"it has {len(content)} bytes, at most {limits.max_bytes} are allowed"
         )
-    if min(width, height) < MIN_SIDE:
-        raise ImageError("image_too_small", f"{width} x {height} pixels; at least {MIN_SIDE} a side are needed")
-
-
-def _load(image: Image.Image) -> None:
     try:
-        image.load()
-    except OSError as exc:
-        code = "image_truncated" if "truncated" in str(exc) else "image_undecodable"
-        raise ImageError(code, "the picture is cut off or damaged") from exc
-    except Exception as exc:
-        raise ImageError("image_undecodable", "the picture is damaged") from exc
+        return _decode(content, limits)
+    except ImageError:
+        raise
+    except Exception as exc:  # Pillow raises nearly anything on damaged bytes
+        raise _translate(exc, content) from exc
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _decode(content: bytes, limits: ImageLimits) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # what it warns of is checked here
+        picture = Image.open(BytesIO(content), formats=FORMATS)
+        _check_size(picture, limits)
+        picture.load()
+        upright = _turn_upright(_convert_to_rgb(picture), _read_orientation(picture))
+    upright.info = {}
+    return upright
+
+
+def _check_size(picture: Image.Image, limits: ImageLimits) -> None:
+    width, height = picture.size
+    if width * height > limits.max_pixels or max(width, height) > limits.max_side:
+        allowed = f"at most {limits.max_pixels} pixels and {limits.max_side} a side are allowed"
+        raise ImageError("image_too_many_pixels", f"it is {width} x {height}, {allowed}")
+    if min(width, height) < limits.min_side:
+        raise ImageError("image_too_small", f"it is {width} x {height}, a side needs at least {limits.min_side} pixels")
+
+
+def _convert_to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I"):
+        return _scale_16_bit(picture).convert("RGB")
+    if picture.has_transparency_data:
+        return _compose_on_white(picture)
+    return picture.convert("RGB")
+
+
+def _scale_16_bit(picture: Image.Image) -> Image.Image:
+    # convert("L") would clip: every value above 255 would be white
+    values = np.asarray(picture.convert("I")) >> 8
+    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
+
+
+def _compose_on_white(picture: Image.Image) -> Image.Image:
+    layer = picture.convert("RGBA")
+    canvas = Image.new("RGBA", layer.size, "white")
+    canvas.alpha_composite(layer)
+    return canvas.convert("RGB")
+
+
+def _read_orientation(picture: Image.Image) -> int:
     try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # noqa: BLE001 - damaged EXIF must not cost a good picture
-        return image
+        return int(picture.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # noqa: BLE001  # damaged EXIF says nothing, and the picture is whole
+        return 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """One rule a mode; `Image.convert("RGB")` alone clips 16 bit to white and shows hidden colours under alpha."""
-    if image.mode in SIXTEEN_BIT_MODES:
-        return _scale_to_8_bit(image).convert("RGB")
-    if image.mode in ALPHA_MODES or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
+def _turn_upright(picture: Image.Image, orientation: int) -> Image.Image:
+    transposition = TRANSPOSITIONS.get(orientation)
+    return picture if transposition is None else picture.transpose(transposition)
 
 
-def _scale_to_8_bit(image: Image.Image) -> Image.Image:
-    """0…65535 to 0…255 by the high byte, the same for every picture, so that brightness keeps its meaning."""
-    return image.convert("I").point(lambda value: value / 256).convert("L")
+def _translate(exc: Exception, content: bytes) -> ImageError:
+    if isinstance(exc, UnidentifiedImageError) and not content.startswith(SIGNATURES):
+        return ImageError("image_format_unsupported", f"it is none of {', '.join(FORMATS)}")
+    if isinstance(exc, Image.DecompressionBombError | MemoryError):
+        return ImageError("image_too_many_pixels", "it needs more memory than is allowed")
+    if isinstance(exc, EOFError) or "truncated" in str(exc).lower():
+        return ImageError("image_truncated", "it ends too early")
+    return ImageError("image_undecodable", "it is damaged")

@@ -102,6 +102,19 @@ class ResolvedSpec(TrainingSpec):
     training: ResolvedOptimizationSpec
 
 
+class BackboneDescription(Spec):
+    """How a backbone of timm is built and wants its pictures."""
+
+    name: str
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Literal["bilinear", "bicubic"]
+    crop_pct: float  # the centre crop's share of the resized shorter side
+    num_features: int
+    num_parameters: int
+
+
 class DatasetFacts(Spec):
     """What the rules for "auto" look at in a dataset, after validation is set aside."""
 

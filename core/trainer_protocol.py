@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from core.specs import ResolvedSpec
+from core.specs import BackboneDescription, ResolvedSpec
 
 JOB_FILE = "job.json"
 LINES_FIFO = "lines.fifo"
@@ -27,17 +27,6 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class BackboneInput(_Message):
-    """The pre-trained backbone and how it wants its pictures."""
-
-    name: str
-    weights_path: Path  # safetensors in timm's names
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    interpolation: Literal["bilinear", "bicubic"]
-    crop_pct: float  # the centre crop's share of the resized shorter side
-
-
 class Lineage(_Message):
     """Where a model comes from; written into its `model.json`."""
 
@@ -53,7 +42,8 @@ class TrainerJob(_Message):
 
     spec: ResolvedSpec
     classes: list[str]  # in the frozen order of the dataset; a label is an index into it
-    backbone: BackboneInput
+    backbone: BackboneDescription
+    weights_path: Path  # of the pre-trained backbone: safetensors in timm's names
     dataset_dir: Path  # holds index.jsonl.gz and shards/, see core.dataset_index
     cache_dir: Path  # decoded pixels, shared by all jobs of the host
     output_dir: Path  # checkpoints and the artifact are written below it

@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from core.db.base import Base
+from core.db import tables
 from core.db.session import SessionFactory, make_engine, make_session_factory
 from core.settings import Settings
+from core.storage import Storage
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +22,7 @@ def engine(settings: Settings) -> Iterator[Engine]:
 @pytest.fixture
 def sessions(engine: Engine) -> SessionFactory:
     """For tests that commit; what they leave is emptied before the next one."""
-    names = ", ".join(table.name for table in Base.metadata.sorted_tables)
+    names = ", ".join(table.name for table in tables.Run.metadata.sorted_tables)
     with engine.begin() as connection:
         connection.execute(text(f"truncate {names} restart identity cascade"))
     return make_session_factory(engine)
@@ -32,3 +33,8 @@ def session(sessions: SessionFactory) -> Iterator[Session]:
     """Rolled back at the end."""
     with sessions() as session:
         yield session
+
+
+@pytest.fixture(scope="session")
+def storage(settings: Settings) -> Storage:
+    return Storage.from_settings(settings)

@@ -8,17 +8,17 @@ import structlog
 from core.ingest.splits import draw_validation
 
 from core import jobs
-from core.backbones import BackboneDescription, get_backbone
+from core.backbones import get_backbone
 from core.checkpoints import download_checkpoint
 from core.dataset_index import INDEX_FILE, IndexEntry, read_index
 from core.datasets import ClassCounts, StoredFile
 from core.db.tables import Backbone, Checkpoint, Dataset, Job
 from core.errors import InvalidInputError
 from core.runs.types import Claim
-from core.specs import BackboneFacts, DatasetFacts, ResolvedSpec, TrainingSpec, resolve
+from core.specs import BackboneDescription, BackboneFacts, DatasetFacts, ResolvedSpec, TrainingSpec, resolve
 from core.storage import ObjectCorruptError, ObjectMissingError
 from core.storage_keys import backbone_key, checkpoint_prefix, dataset_attempt_prefix
-from core.trainer_protocol import BackboneInput, Lineage, TrainerJob
+from core.trainer_protocol import Lineage, TrainerJob
 from worker.context import WorkerContext
 from worker.gpus import count_gpus
 
@@ -54,7 +54,8 @@ def prepare_job(context: WorkerContext, held: Claim, work_dir: Path) -> Prepared
     trainer_job = TrainerJob(
         spec=spec,
         classes=[counts.name for counts in _read_classes(rows.dataset)],
-        backbone=_describe_backbone(rows.backbone, weights_path),
+        backbone=BackboneDescription.model_validate(rows.backbone.description),
+        weights_path=weights_path,
         dataset_dir=dataset_dir,
         cache_dir=context.settings.cache_dir.absolute() / "pixels",
         output_dir=work_dir / "output",
@@ -140,18 +141,6 @@ def _fetch_checkpoint(context: WorkerContext, rows: _Rows, directory: Path) -> C
 
 def _read_classes(dataset: Dataset) -> list[ClassCounts]:
     return [ClassCounts.model_validate(item) for item in dataset.classes or []]
-
-
-def _describe_backbone(backbone: Backbone, weights_path: Path) -> BackboneInput:
-    description = BackboneDescription.model_validate(backbone.description)
-    return BackboneInput(
-        name=description.name,
-        weights_path=weights_path,
-        mean=description.mean,
-        std=description.std,
-        interpolation=description.interpolation,
-        crop_pct=description.crop_pct,
-    )
 
 
 def _describe_lineage(held: Claim, rows: _Rows) -> Lineage:

@@ -11,8 +11,9 @@ from api.deps import ServicesDep, SessionDep
 from api.schemas.operations import Alive, BackboneList, BackboneOut, Readiness, WorkerList, WorkerOut
 from api.services import Services
 from core import workers
-from core.backbones import BackboneDescription, list_backbones
+from core.backbones import list_backbones
 from core.db.migrate import is_current
+from core.specs import BackboneDescription
 
 log = structlog.get_logger()
 router = APIRouter(tags=["operations"])

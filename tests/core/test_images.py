@@ -78,7 +78,7 @@ def _encode_first_red_then_blue(image_format: str) -> bytes:
         pytest.param(_encode_rgb_with_key_colour(), (255, 255, 255), id="RGB key colour"),
         pytest.param(_encode_16_bit(40_000), (156, 156, 156), id="I;16 bright"),
         pytest.param(_encode_16_bit(200), (0, 0, 0), id="I;16 dark"),
-        pytest.param(_encode_cmyk(), (254, 0, 0), id="CMYK"),
+        pytest.param(_encode_cmyk(), (255, 0, 0), id="CMYK"),
         pytest.param(_encode_first_red_then_blue("GIF"), (255, 0, 0), id="GIF"),
         pytest.param(_encode_first_red_then_blue("WEBP"), (255, 0, 0), id="WEBP"),
         pytest.param(_encode_first_red_then_blue("PNG"), (255, 0, 0), id="APNG"),

@@ -1,0 +1,19 @@
+"""From a method's spec to the method: the one place that knows them all."""
+
+from typing import assert_never
+
+from core.inference.classifier import Classifier
+from core.specs import ResolvedBiTuningSpec, ResolvedMethodSpec, VanillaSpec
+from core.training.methods.base import Method
+from core.training.methods.bi_tuning import BiTuning
+from core.training.methods.vanilla import Vanilla
+
+
+def build_method(spec: ResolvedMethodSpec, classifier: Classifier) -> Method:
+    match spec:
+        case ResolvedBiTuningSpec():
+            return BiTuning(classifier, spec)
+        case VanillaSpec():
+            return Vanilla(classifier)
+        case _:
+            assert_never(spec)

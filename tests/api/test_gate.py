@@ -1,0 +1,133 @@
+import asyncio
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from sqlalchemy import select
+from starlette.types import Receive, Scope, Send
+
+from api.layers import RequestIdLayer
+from core.db.session import SessionFactory
+from core.db.tables import Deletion, Upload
+from core.keys import create_key, ensure_project
+
+
+def test_request_without_a_key_is_refused(api_url: str, sessions: SessionFactory) -> None:
+    answer = httpx.get(f"{api_url}/jobs", trust_env=False)
+
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.json()["code"] == "key_required"
+
+
+def test_unknown_key_is_refused(api_url: str, sessions: SessionFactory) -> None:
+    answer = httpx.get(f"{api_url}/jobs", headers={"Authorization": "Bearer bt_nothing"}, trust_env=False)
+
+    assert answer.json()["code"] == "invalid_key"
+
+
+def test_key_works_until_it_is_revoked(client: httpx.Client, api_url: str) -> None:
+    made = client.post("/keys", json={"name": "line-3", "scopes": ["read"]}).json()
+    headers = {"Authorization": f"Bearer {made['secret']}"}
+    assert httpx.get(f"{api_url}/jobs", headers=headers, trust_env=False).status_code == 200
+
+    assert client.delete(f"/keys/{made['id']}").status_code == 204
+
+    assert httpx.get(f"{api_url}/jobs", headers=headers, trust_env=False).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "needed"),
+    [
+        ("POST", "/jobs", "write"),
+        ("GET", "/keys", "admin"),
+        ("POST", "/predict", "predict"),
+        ("GET", "/workers", "admin"),
+    ],
+)
+def test_key_without_the_scope_is_refused(
+    api_url: str, sessions: SessionFactory, method: str, path: str, needed: str
+) -> None:
+    with sessions.begin() as session:
+        key = create_key(session, project_id=ensure_project(session), name="reader", scopes=("read",))
+
+    answer = httpx.request(
+        method, api_url + path, headers={"Authorization": f"Bearer {key.secret}"}, json={}, trust_env=False
+    )
+
+    assert answer.status_code == 403
+    assert needed in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/openapi.json", "/docs"])
+def test_health_and_docs_need_no_key(api_url: str, path: str) -> None:
+    assert httpx.get(api_url + path, trust_env=False).status_code == 200
+
+
+def test_every_answer_has_a_request_id(client: httpx.Client) -> None:
+    answers = [client.get("/jobs"), client.get("/nowhere"), client.post("/jobs", json={"x": 1})]
+
+    assert all(answer.headers["x-request-id"].startswith("req_") for answer in answers)
+    assert answers[1].json()["request_id"] == answers[1].headers["x-request-id"]
+
+
+def test_unknown_path_is_a_problem(client: httpx.Client) -> None:
+    answer = client.get("/nowhere")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_wrong_method_is_a_problem(client: httpx.Client) -> None:
+    answer = client.put("/jobs")
+
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+
+
+def test_body_that_says_it_is_too_long_is_refused_unread(client: httpx.Client) -> None:
+    answer = client.post("/jobs", content=b"x" * 30_000, headers={"Content-Type": "application/json"})
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+def test_body_that_grows_too_long_is_refused(client: httpx.Client) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b"x" * 1000
+
+    answer = client.post("/jobs", content=endless(), headers={"Content-Type": "application/json"})
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+def test_body_within_the_limit_is_read(client: httpx.Client) -> None:
+    answer = client.post("/jobs", content=b"x" * 10_000, headers={"Content-Type": "application/json"})
+
+    assert answer.status_code == 422
+
+
+def test_upload_over_the_limit_leaves_nothing(client: httpx.Client, sessions: SessionFactory) -> None:
+    big = b"PK\x03\x04" + b"x" * 2_000_000
+
+    answer = client.post("/datasets", files={"file": ("a.zip", big)}, data={"name": "a"})
+
+    assert answer.status_code == 413
+    with sessions.begin() as session:
+        assert session.scalars(select(Upload)).all() == []
+        assert len(session.scalars(select(Deletion)).all()) <= 1
+
+
+def test_crash_of_ours_is_a_problem_without_details() -> None:
+    async def crash(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("a secret detail")
+
+    transport = httpx.ASGITransport(app=RequestIdLayer(crash))
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.get("/jobs")
+
+    answer = asyncio.run(ask())
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert "secret" not in answer.text

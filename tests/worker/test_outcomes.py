@@ -1,0 +1,30 @@
+import signal
+
+import pytest
+
+from core.runs.types import FailureClass
+from core.trainer_protocol import ExitCode, Failed
+from worker.outcomes import describe_exit
+
+SAID = Failed(code="diverged", message="the loss is not a number", hint="lower the learning rate")
+
+
+@pytest.mark.parametrize("status", [ExitCode.USER_ERROR, ExitCode.DIVERGED, ExitCode.OUT_OF_MEMORY])
+def test_what_the_user_can_mend_is_said_and_not_tried_again(status: ExitCode) -> None:
+    failed = describe_exit(status, SAID)
+
+    assert failed.failure is FailureClass.USER
+    assert (failed.reason.code, failed.reason.owner, failed.reason.hint) == ("diverged", "user", SAID.hint)
+
+
+def test_killed_trainer_is_tried_again() -> None:
+    failed = describe_exit(-signal.SIGKILL, None)
+
+    assert failed.failure is FailureClass.CRASH
+    assert "SIGKILL" in failed.reason.message
+
+
+def test_trainer_that_fails_without_a_word_is_ours() -> None:
+    failed = describe_exit(ExitCode.INTERNAL, None)
+
+    assert (failed.failure, failed.reason.owner) == (FailureClass.CRASH, "system")

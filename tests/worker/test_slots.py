@@ -1,0 +1,42 @@
+import threading
+
+from tests.conditions import wait_until
+from worker.slots import Slots
+
+
+def test_as_many_run_side_by_side_as_there_are_slots() -> None:
+    release = threading.Event()
+    running: list[int] = []
+    slots = Slots(count=2, drain=lambda: (running.append(1), release.wait(10))[0])
+
+    for _ in range(5):
+        slots.wake()
+    wait_until(lambda: len(running) == 2, seconds=5)
+
+    release.set()
+    slots.close()
+    assert len(running) == 2
+
+
+def test_slot_that_failed_is_free_again() -> None:
+    calls: list[int] = []
+
+    def fail() -> None:
+        calls.append(1)
+        raise RuntimeError
+
+    slots = Slots(count=1, drain=fail)
+    slots.wake()
+    wait_until(lambda: len(calls) == 1, seconds=5)
+    wait_until(lambda: (slots.wake(), len(calls) == 2)[1], seconds=5)
+    slots.close()
+
+
+def test_closed_slots_take_nothing() -> None:
+    calls: list[int] = []
+    slots = Slots(count=1, drain=lambda: calls.append(1))
+    slots.close()
+
+    slots.wake()
+
+    assert calls == []
