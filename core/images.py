@@ -9,7 +9,7 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"GIF8")
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8")
 
 ImageErrorCode = Literal[
     "image_too_large_bytes",  # more bytes than allowed
@@ -66,6 +66,11 @@ def decode_rgb(content: bytes, limits: ImageLimits) -> Image.Image:
         raise _translate(exc, content) from exc
 
 
+def has_known_format(content: bytes) -> bool:
+    """Whether the first bytes are those of one of FORMATS; the rest may be anything."""
+    return content.startswith(SIGNATURES) or (content[:4] == b"RIFF" and content[8:12] == b"WEBP")
+
+
 def _decode(content: bytes, limits: ImageLimits) -> Image.Image:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # what it warns of is checked here
@@ -120,7 +125,7 @@ def _turn_upright(picture: Image.Image, orientation: int) -> Image.Image:
 
 
 def _translate(exc: Exception, content: bytes) -> ImageError:
-    if isinstance(exc, UnidentifiedImageError) and not content.startswith(SIGNATURES):
+    if isinstance(exc, UnidentifiedImageError) and not has_known_format(content):
         return ImageError("image_format_unsupported", f"it is none of {', '.join(FORMATS)}")
     if isinstance(exc, Image.DecompressionBombError | MemoryError):
         return ImageError("image_too_many_pixels", "it needs more memory than is allowed")

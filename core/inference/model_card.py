@@ -13,11 +13,11 @@ WEIGHTS_FILE = "weights.safetensors"
 
 
 class Evaluation(BaseModel):
-    """How good the model is on samples that no step and no choice has seen, if there are any."""
+    """How good the model is on one split."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    split: Literal["test", "val"]  # "val" where the dataset keeps no test split: optimistic
+    split: Literal["test", "val"]  # "val" where the dataset keeps no test split: training chose by it, so optimistic
     num_samples: int
     accuracy: float
     loss: float
@@ -30,10 +30,11 @@ class ModelCard(BaseModel):
     format_version: int = 1
     classes: list[str]
     backbone: str
+    backbone_sha256: str
     num_features: int
     preprocessing: Preprocessing
     weights_sha256: str
     metrics: dict[str, float]
     evaluation: Evaluation
     spec: ResolvedSpec
-    lineage: Lineage | None
+    lineage: Lineage | None  # None when the trainer was run by hand

@@ -3,15 +3,16 @@
 import torch
 from torch import Tensor
 
+from core.inference.preprocessing import Preprocessing
+
 
 class Normalizer:
-    """(x/255 − mean) / std per channel, as the backbone was pre-trained."""
+    """(x / 255 − mean) / std for each channel, as the backbone was pre-trained."""
 
-    def __init__(
-        self, *, mean: tuple[float, float, float], std: tuple[float, float, float], device: torch.device
-    ) -> None:
-        self._scale = (1 / (255 * torch.tensor(std))).view(1, 3, 1, 1).to(device)
-        self._shift = (torch.tensor(mean) / torch.tensor(std)).view(1, 3, 1, 1).to(device)
+    def __init__(self, preprocessing: Preprocessing, device: torch.device) -> None:
+        mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+        self._scale = (1 / (255 * std)).view(1, 3, 1, 1).to(device)
+        self._shift = (mean / std).view(1, 3, 1, 1).to(device)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Values 0…255 of any dtype (N, 3, H, W) to float32 of the same shape."""

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
+from core.trainer_protocol import BackboneInput
+
 VERSION = 1
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -24,19 +26,31 @@ class Preprocessing(BaseModel):
     std: tuple[float, float, float]
 
 
+def make_preprocessing(backbone: BackboneInput, image_size: int) -> Preprocessing:
+    return Preprocessing(
+        image_size=image_size,
+        resize_size=round(image_size / backbone.crop_pct),
+        interpolation=backbone.interpolation,
+        mean=backbone.mean,
+        std=backbone.std,
+    )
+
+
 def prepare(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Shorter side to `resize_size`, centre crop; uint8 (S, S, 3) with S = `image_size`."""
-    resized = resize_shorter_side(image, preprocessing.resize_size, preprocessing.interpolation)
-    return crop_centre(resized, preprocessing.image_size)
+    """Shorter side to `resize_size`, centre crop; uint8 (S, S, 3) with S = `image_size`.
+
+    Both are one resize of a box of the source, so that a very long picture is never blown up as a whole.
+    """
+    size = preprocessing.image_size
+    scale = preprocessing.resize_size / min(image.size)
+    left, right = _crop_edges(image.width, scale, size)
+    top, bottom = _crop_edges(image.height, scale, size)
+    square = image.resize((size, size), _RESAMPLING[preprocessing.interpolation], box=(left, top, right, bottom))
+    return np.asarray(square, dtype=np.uint8)
 
 
-def resize_shorter_side(image: Image.Image, size: int, interpolation: Literal["bilinear", "bicubic"]) -> Image.Image:
-    width, height = image.size
-    scale = size / min(width, height)
-    target = (max(size, round(width * scale)), max(size, round(height * scale)))
-    return image.resize(target, _RESAMPLING[interpolation])
-
-
-def crop_centre(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    left, top = (image.width - size) // 2, (image.height - size) // 2
-    return np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
+def _crop_edges(side: int, scale: float, size: int) -> tuple[float, float]:
+    """Where the centre crop of the resized side begins and ends, in pixels of the source."""
+    resized = max(size, round(side * scale))
+    start = (resized - size) // 2
+    return start * side / resized, (start + size) * side / resized

@@ -1,4 +1,4 @@
-"""Train, validation and test: stratified by class, never through a duplicate group, by hash and thus the same anywhere."""
+"""Train, validation and test: stratified by class, never through a duplicate group, by hash: the same anywhere."""
 
 import hashlib
 from collections import Counter, defaultdict

@@ -1,7 +1,8 @@
 """Bi-tuning (arXiv 2011.06182): L = L_CE + L_CCE + L_CCL, with keys from a momentum encoder in class-wise queues.
 
-The order of a step is that of the authors' code: query forward, momentum update, key forward without gradient, L_CCL on the
-projector queue as it was, enqueue, L_CCE on the feature queue as it is now. Instead of noise, an unfilled slot is masked.
+The order of a step is that of the authors' code: query forward, momentum update, key forward without gradient, L_CCL on
+the projector queue as it was, enqueue, L_CCE on the feature queue as it is now. Where theirs starts with noise, an
+unfilled slot is masked.
 """
 
 from copy import deepcopy
@@ -71,7 +72,7 @@ class BiTuning(Method):
     @torch.no_grad()
     def update_key_encoder(self) -> None:
         """θ_k ← m θ_k + (1 − m) θ_q over the parameters, in one fused call; batch-norm statistics are its own."""
-        torch._foreach_lerp_(  # noqa: SLF001 - torch has no public name for it
+        torch._foreach_lerp_(  # torch has no public name for it
             list(self.key.parameters()), list(self.query.parameters()), 1 - self.spec.encoder_momentum
         )
 

@@ -31,7 +31,7 @@ class KeyQueue(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor, labels: Tensor) -> None:
-        """Appends keys (B, D) to the queues of their labels (B,) in batch order; of more than K a class the last stay."""
+        """Appends keys (B, D) to the queues of their labels (B,) in batch order; of more than K the last stay."""
         one_hot = nn.functional.one_hot(labels, self.num_classes)  # (B, C)
         totals = one_hot.sum(dim=0)  # (C,)
         ranks = one_hot.cumsum(dim=0).gather(1, labels.unsqueeze(1)).squeeze(1) - 1  # (B,) place within its class

@@ -1,0 +1,83 @@
+"""Archives as a stream of members: told by content, nothing extracted, every byte counted."""
+
+import gzip
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import assert_never
+from zipfile import BadZipFile
+
+from core.ingest.errors import ImportRejectedError
+from core.ingest.limits import IngestLimits
+from core.ingest.members import Member
+from core.ingest.meter import Meter
+from core.ingest.tar_reader import BLOCK_BYTES, is_tar_header, read_tar
+from core.ingest.zip_reader import find_zip_end, read_zip
+
+ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")  # with members, without
+GZIP_SIGNATURE = b"\x1f\x8b\x08"
+VENDOR_ERRORS = (BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError, LookupError)
+
+
+class ArchiveKind(StrEnum):
+    ZIP = "zip"
+    TAR = "tar"
+    TAR_GZ = "tar.gz"
+
+
+def looks_like_archive(head: bytes) -> bool:
+    """Whether the first 512 bytes of a file can begin an archive; cheap enough for the first look at an upload."""
+    return detect_kind(head) is not None
+
+
+def detect_kind(head: bytes) -> ArchiveKind | None:
+    if is_tar_header(head):
+        return ArchiveKind.TAR
+    if head.startswith(ZIP_SIGNATURES):
+        return ArchiveKind.ZIP
+    if head.startswith(GZIP_SIGNATURE):
+        return ArchiveKind.TAR_GZ
+    return None
+
+
+def read_members(path: Path, limits: IngestLimits) -> Iterator[Member]:
+    """Every regular file of the archive, one in memory at a time."""
+    kind = _detect(path)
+    meter = Meter(limits, path.stat().st_size)
+    with _translated():
+        match kind:
+            case ArchiveKind.ZIP:
+                yield from read_zip(path, limits, meter)
+            case ArchiveKind.TAR:
+                with path.open("rb") as file:
+                    yield from read_tar(file, limits, meter)
+            case ArchiveKind.TAR_GZ:
+                with gzip.open(path) as file:
+                    yield from read_tar(file, limits, meter)
+            case _:
+                assert_never(kind)
+
+
+def _detect(path: Path) -> ArchiveKind:
+    with path.open("rb") as file:
+        kind = detect_kind(file.read(BLOCK_BYTES))
+    if kind is None:
+        raise ImportRejectedError(
+            "not_an_archive", "the file is no archive", hint="send a zip, tar or tar.gz with a folder per class"
+        )
+    if kind is not ArchiveKind.ZIP and find_zip_end(path) is not None:
+        raise ImportRejectedError("archive_ambiguous", f"the file is a {kind} and a zip at once")
+    return kind
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except VENDOR_ERRORS as exc:
+        raise ImportRejectedError(
+            "archive_damaged", "the archive is damaged or cut off", hint="make and send it again"
+        ) from exc

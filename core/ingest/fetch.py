@@ -1,0 +1,92 @@
+"""Fetches what a stranger's URL names, and nothing from inside: see reference/reliability.md, part 4."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urljoin
+
+import httpcore
+
+from core.ingest.connections import GuardedBackend, Watch
+from core.ingest.errors import FetchError
+from core.ingest.urls import ParsedUrl, UrlPolicy, check_url, parse_url
+
+__all__ = ["UrlPolicy", "check_url", "fetch"]
+
+MAX_REDIRECTS = 3
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+HEADERS = [("Accept", "*/*"), ("Accept-Encoding", "identity"), ("User-Agent", "bitune")]
+
+
+def fetch(url: str, policy: UrlPolicy, *, max_bytes: int, should_stop: Callable[[], bool]) -> Iterator[bytes]:
+    """The body in pieces. Raises FetchError, also after some pieces; IngestStoppedError when asked to stop."""
+    watch = Watch(policy, should_stop)
+    parsed = parse_url(url, policy)
+    with httpcore.ConnectionPool(network_backend=GuardedBackend(policy, watch)) as pool:
+        for _ in range(MAX_REDIRECTS + 1):
+            with _translated(), _request(pool, parsed, policy, watch) as response:
+                if response.status not in REDIRECTS:
+                    yield from _read_body(response, max_bytes)
+                    return
+                parsed = _follow(parsed, response, policy)
+    raise FetchError("url_redirect_refused", f"the URL redirects more than {MAX_REDIRECTS} times")
+
+
+@contextmanager
+def _request(
+    pool: httpcore.ConnectionPool, url: ParsedUrl, policy: UrlPolicy, watch: Watch
+) -> Iterator[httpcore.Response]:
+    timeouts = {"connect": policy.connect_seconds, "write": policy.connect_seconds, "read": policy.idle_seconds}
+    target = httpcore.URL(scheme=url.scheme, host=url.host, port=url.port, target=url.target)
+    watch.expect_answer()
+    with pool.stream("GET", target, headers=HEADERS, extensions={"timeout": timeouts}) as response:
+        watch.answered()
+        yield response
+
+
+def _follow(url: ParsedUrl, response: httpcore.Response, policy: UrlPolicy) -> ParsedUrl:
+    location = _get_header(response, b"location")
+    target = parse_url(urljoin(url.text, location), policy)
+    if url.scheme == "https" and target.scheme == "http":
+        raise FetchError("url_redirect_refused", "the URL redirects from https to http")
+    return target
+
+
+def _read_body(response: httpcore.Response, max_bytes: int) -> Iterator[bytes]:
+    _check_headers(response, max_bytes)
+    received = 0
+    for chunk in response.iter_stream():
+        received += len(chunk)
+        if received > max_bytes:
+            raise _too_large(max_bytes)
+        yield chunk
+
+
+def _check_headers(response: httpcore.Response, max_bytes: int) -> None:
+    if response.status != 200:
+        raise FetchError("url_bad_status", f"the server answers {response.status}", hint="open the URL in a browser")
+    if _get_header(response, b"content-encoding").lower() not in {"", "identity"}:
+        raise FetchError("url_bad_response", "the server compresses what it was asked to send as it is")
+    length = _get_header(response, b"content-length")
+    if length.isdigit() and int(length) > max_bytes:
+        raise _too_large(max_bytes)
+
+
+def _get_header(response: httpcore.Response, name: bytes) -> str:
+    values = [value.decode("latin-1") for key, value in response.headers if key.lower() == name]
+    return values[0] if values else ""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except httpcore.TimeoutException as exc:
+        raise FetchError("url_timeout", "the server is too slow", hint="try again, or upload the file") from exc
+    except (httpcore.NetworkError, httpcore.UnsupportedProtocol) as exc:
+        raise FetchError("url_unreachable", "the server cannot be reached, or broke off", hint="try again") from exc
+    except httpcore.ProtocolError as exc:
+        raise FetchError("url_bad_response", "the server sends no valid or no whole answer", hint="try again") from exc
+
+
+def _too_large(max_bytes: int) -> FetchError:
+    return FetchError("url_too_large", f"the URL has more than {max_bytes} bytes")

@@ -1,0 +1,44 @@
+"""What an import may use: of the archive, and of the host."""
+
+from pydantic import BaseModel, ConfigDict
+
+from core.images import ImageLimits
+from core.settings import Settings
+
+MEBIBYTE = 1024**2
+
+
+class IngestLimits(BaseModel):
+    """Counted while inflating; no header is believed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_unpacked_bytes: int = 10 * 1024**3
+    max_members: int = 100_000
+    max_ratio: float = 20.0  # unpacked to packed, above `ratio_free_bytes`
+    ratio_free_bytes: int = 64 * MEBIBYTE
+    image: ImageLimits = ImageLimits()
+    min_images_per_class: int = 5  # different ones
+    max_classes: int = 10_000
+    shard_bytes: int = 256 * MEBIBYTE
+
+    memory_bytes: int = 2 * 1024**3
+    cpu_seconds: int = 3600
+    wall_seconds: int = 3600
+    max_file_bytes: int = 512 * MEBIBYTE  # of any file that the child writes
+    max_open_files: int = 64
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "IngestLimits":
+        return cls(
+            max_unpacked_bytes=settings.max_unpacked_bytes,
+            max_members=settings.max_members,
+            image=ImageLimits(
+                max_bytes=settings.max_image_bytes,
+                max_pixels=settings.max_image_pixels,
+                max_side=settings.max_image_side,
+            ),
+            memory_bytes=settings.import_memory_bytes,
+            cpu_seconds=settings.import_timeout_seconds,
+            wall_seconds=settings.import_timeout_seconds,
+        )

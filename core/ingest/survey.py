@@ -1,0 +1,63 @@
+"""The first walk through an archive: names alone decide the layout, before any picture is decoded."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import PurePosixPath
+
+from core.images import has_known_format
+from core.ingest.errors import ImportRejectedError
+from core.ingest.layout import Layout, Parts, is_ignored, normalise, recognise
+from core.ingest.members import Member
+
+# What people take for pictures, readable or not: a folder of them is meant to be a class.
+PICTURE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2"}
+)
+
+
+class FileKind(Enum):
+    IGNORED = auto()
+    PICTURE = auto()
+    OTHER = auto()
+
+
+@dataclass(frozen=True)
+class Survey:
+    layout: Layout
+    num_pictures: int
+    num_ignored: int
+
+
+def survey(members: Iterable[Member]) -> Survey:
+    """Raises ImportRejectedError where no classes can be told apart, or two files have one name."""
+    names: list[Parts] = []
+    pictures: list[Parts] = []
+    num_ignored = 0
+    for member in members:
+        names.append(member.parts)
+        kind = classify(member)
+        num_ignored += kind is FileKind.IGNORED
+        if kind is FileKind.PICTURE:
+            pictures.append(member.parts)
+    layout = recognise(pictures)
+    _check_names(names)
+    return Survey(layout=layout, num_pictures=len(pictures), num_ignored=num_ignored)
+
+
+def classify(member: Member) -> FileKind:
+    """By content, or by a name that promises a picture: what does not hold the promise is a finding."""
+    if is_ignored(member.parts):
+        return FileKind.IGNORED
+    suffix = PurePosixPath(member.parts[-1]).suffix.lower()
+    is_picture = has_known_format(member.content) or suffix in PICTURE_SUFFIXES
+    return FileKind.PICTURE if is_picture else FileKind.OTHER
+
+
+def _check_names(names: list[Parts]) -> None:
+    seen = set()
+    for parts in names:
+        name = normalise("/".join(parts))
+        if name in seen:
+            raise ImportRejectedError("archive_duplicate_name", f"the archive holds '{name}' twice")
+        seen.add(name)
