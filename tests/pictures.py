@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 Member = tuple[str, bytes]
+ArchiveFormat = Literal["zip", "tar", "tar.gz"]
 
 
 def make_picture(seed: int, size: tuple[int, int] = (32, 24)) -> Image.Image:
@@ -35,9 +36,7 @@ def make_members(counts: Mapping[str, int], *, size: tuple[int, int] = (32, 24))
     return members
 
 
-def make_archive(
-    path: Path, counts: Mapping[str, int], *, kind: Literal["zip", "tar", "tar.gz"] = "zip", prefix: str = ""
-) -> Path:
+def make_archive(path: Path, counts: Mapping[str, int], *, kind: ArchiveFormat = "zip", prefix: str = "") -> Path:
     """A folder-per-class archive below `prefix`, e.g. `make_archive(path, {"cat": 10, "dog": 10})`."""
     members = [(prefix + name, content) for name, content in make_members(counts)]
     match kind:

@@ -7,7 +7,16 @@ from pathlib import Path
 from core.ingest import sandbox
 from core.ingest.errors import ImportRejectedError
 from core.ingest.ingest import ingest
-from core.ingest.protocol import JOB_FILE, OUT_DIR, RESULT_FILE, IngestJob, IngestProgress, Outcome, Rejected
+from core.ingest.protocol import (
+    EXIT_OUT_OF_MEMORY,
+    JOB_FILE,
+    OUT_DIR,
+    RESULT_FILE,
+    IngestJob,
+    IngestProgress,
+    Outcome,
+    Rejected,
+)
 
 PROGRESS_SECONDS = 0.5
 
@@ -16,8 +25,11 @@ def main(work_dir: Path) -> None:
     """Exits with 0 when a result was written, whatever it says."""
     job = IngestJob.model_validate_json((work_dir / JOB_FILE).read_bytes())
     sandbox.enter(job.limits)
-    outcome = _ingest(job, work_dir / OUT_DIR)
-    (work_dir / RESULT_FILE).write_text(outcome.model_dump_json())
+    try:
+        outcome = _ingest(job, work_dir / OUT_DIR)
+        (work_dir / RESULT_FILE).write_text(outcome.model_dump_json())
+    except MemoryError:
+        sys.exit(EXIT_OUT_OF_MEMORY)
 
 
 def _ingest(job: IngestJob, out_dir: Path) -> Outcome:
@@ -25,8 +37,6 @@ def _ingest(job: IngestJob, out_dir: Path) -> Outcome:
         return ingest(job, out_dir, _ProgressPrinter().print)
     except ImportRejectedError as exc:
         return Rejected(code=exc.code, message=exc.message, hint=exc.hint)
-    except MemoryError:
-        return Rejected(code="archive_unreadable", message="the archive needs too much memory", hint="")
 
 
 class _ProgressPrinter:

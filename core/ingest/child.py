@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from core.dataset_index import INDEX_FILE, SHARDS_DIR
 from core.ingest.errors import ImportRejectedError, IngestCrashedError, IngestStoppedError
 from core.ingest.protocol import (
+    EXIT_OUT_OF_MEMORY,
     JOB_FILE,
     OUT_DIR,
     OUTCOME,
@@ -139,7 +140,7 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 def _check_status(status: int, log_path: Path) -> None:
     """A signal is what its limits or a broken decoder end it with; a traceback is ours."""
-    if status < 0:
+    if status < 0 or status == EXIT_OUT_OF_MEMORY:
         raise _unreadable()
     if status != 0:
         raise IngestCrashedError(log_path.read_text(errors="replace")[-LOG_TAIL_CHARS:])

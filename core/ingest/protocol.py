@@ -11,6 +11,7 @@ from core.ingest.report import ClassCounts, ReportSummary
 JOB_FILE = "ingest.json"
 RESULT_FILE = "result.json"
 OUT_DIR = "out"
+EXIT_OUT_OF_MEMORY = 4
 
 
 class _Message(BaseModel):

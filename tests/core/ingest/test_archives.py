@@ -4,6 +4,7 @@ import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -36,12 +37,6 @@ def test_zip_is_read(tmp_path: Path, compression: int) -> None:
 
 def test_zip_of_a_streaming_writer_is_read(tmp_path: Path) -> None:
     class Unseekable(io.BytesIO):
-        def seekable(self) -> bool:
-            return False
-
-        def seek(self, offset: int, whence: int = 0, /) -> int:
-            raise io.UnsupportedOperation
-
         def tell(self) -> int:
             raise io.UnsupportedOperation
 
@@ -242,6 +237,8 @@ def test_overlapping_zip_members_are_refused(tmp_path: Path) -> None:
     entry, tail = content[at:end], bytearray(content[end:])
     struct.pack_into("<HHL", tail, 8, 2, 2, 2 * len(entry))
     path.write_bytes(content[:at] + entry * 2 + bytes(tail))
+    with zipfile.ZipFile(path) as archive:
+        assert len(archive.infolist()) == 2
 
     assert _refuse(path) == "archive_damaged"
 
@@ -322,10 +319,8 @@ def test_mutated_archive_is_read_or_refused(tmp_path: Path, seed: int) -> None:
         content[(seed * 7919 + step * 104_729) % len(content)] = (seed * 31 + step * 17) % 256
     (tmp_path / "a").write_bytes(content)
 
-    try:
+    with suppress(ImportRejectedError):
         _read(tmp_path / "a")
-    except ImportRejectedError as exc:
-        assert exc.code
 
 
 def _patch(path: Path, old: bytes, new: bytes) -> None:

@@ -1,0 +1,117 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from core.ingest.child import IngestResult, run_ingest
+from core.ingest.errors import ImportRejectedError, IngestCrashedError, IngestStoppedError
+from core.ingest.limits import MEBIBYTE, IngestLimits
+from core.ingest.protocol import JOB_FILE, IngestJob, IngestProgress
+from core.ingest.sandbox import EXIT_ORPHANED
+from tests.pictures import Member, encode, make_archive, make_members, write_zip
+
+SMALL_CHILD = IngestLimits(memory_bytes=1024 * MEBIBYTE)
+
+
+def _run(archive: Path, limits: IngestLimits = SMALL_CHILD) -> tuple[IngestResult, list[IngestProgress]]:
+    work_dir = archive.parent / "work"
+    work_dir.mkdir()
+    progress: list[IngestProgress] = []
+    job = IngestJob(archive=archive, limits=limits, test_fraction=0.2)
+    return run_ingest(job, work_dir, should_stop=lambda: False, on_progress=progress.append), progress
+
+
+def _refuse(archive: Path, limits: IngestLimits = SMALL_CHILD) -> ImportRejectedError:
+    with pytest.raises(ImportRejectedError) as error:
+        _run(archive, limits)
+    return error.value
+
+
+def _make_large_pictures() -> list[Member]:
+    """Few bytes, many pixels: 36 million each, seconds of work."""
+    content = encode(Image.new("1", (6_000, 6_000)))
+    return [*make_members({"cat": 5, "dog": 5}), *((f"dog/large-{index}.png", content) for index in range(30))]
+
+
+def test_child_makes_a_dataset(tmp_path: Path) -> None:
+    result, progress = _run(make_archive(tmp_path / "a.zip", {"cat": 10, "dog": 10}))
+
+    assert (result.num_samples, [item.name for item in result.classes]) == (20, ["cat", "dog"])
+    assert set(result.files) == {"index.jsonl.gz", "report.json", "shards/0.tar"}
+    assert all(path.stat().st_size > 0 for path in result.files.values())
+    assert progress[0].stage == "reading"
+
+
+def test_rejection_comes_with_its_code_and_hint(tmp_path: Path) -> None:
+    error = _refuse(make_archive(tmp_path / "a.zip", {"cat": 10}))
+
+    assert (error.code, error.hint) == ("one_class", "make a folder per class")
+
+
+def test_child_out_of_memory_is_a_rejection(tmp_path: Path) -> None:
+    archive = make_archive(tmp_path / "a.zip", {"cat": 10, "dog": 10})
+
+    assert _refuse(archive, IngestLimits(memory_bytes=MEBIBYTE)).code == "archive_unreadable"
+
+
+def test_child_out_of_cpu_is_a_rejection(tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "a.zip", _make_large_pictures())
+
+    assert _refuse(archive, IngestLimits(cpu_seconds=1)).code == "archive_unreadable"
+
+
+def test_child_out_of_time_is_a_rejection(tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "a.zip", _make_large_pictures())
+
+    assert _refuse(archive, IngestLimits(wall_seconds=0)).code == "import_timeout"
+
+
+def test_stop_ends_the_child(tmp_path: Path) -> None:
+    job = IngestJob(
+        archive=write_zip(tmp_path / "a.zip", _make_large_pictures()), limits=IngestLimits(), test_fraction=0.2
+    )
+
+    with pytest.raises(IngestStoppedError):
+        run_ingest(job, tmp_path, should_stop=lambda: True, on_progress=lambda _: None)
+
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_failure_of_our_own_is_no_rejection(tmp_path: Path) -> None:
+    with pytest.raises(IngestCrashedError, match="FileNotFoundError"):
+        _run(tmp_path / "missing.zip")
+
+
+def test_child_leaves_when_its_parent_is_gone(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.zip")  # opening it never ends
+    job = IngestJob(archive=tmp_path / "a.zip", limits=SMALL_CHILD, test_fraction=0.2)
+    (tmp_path / JOB_FILE).write_text(job.model_dump_json())
+
+    child = subprocess.Popen(
+        [sys.executable, "-m", "core.ingest", str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    assert b"reading" in child.stdout.readline()
+    child.communicate(timeout=60)  # closes its input
+
+    assert child.returncode == EXIT_ORPHANED
+
+
+def test_child_that_writes_too_much_fails(tmp_path: Path) -> None:
+    with pytest.raises(IngestCrashedError, match="File too large"):
+        _run(make_archive(tmp_path / "a.zip", {"cat": 10, "dog": 10}), IngestLimits(max_file_bytes=10_000))
+
+
+def test_child_sees_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BITUNE_S3_SECRET_ACCESS_KEY", "hunter2")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "sitecustomize.py").write_text("import os, sys\nsys.stderr.write(repr(dict(os.environ)))\n")
+
+    _run(make_archive(tmp_path / "a.zip", {"cat": 10, "dog": 10}))
+
+    environment = (tmp_path / "work" / "ingest.log").read_text()
+    assert "PYTHONPATH" in environment
+    assert "hunter2" not in environment
