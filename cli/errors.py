@@ -1,4 +1,4 @@
-"""What goes wrong on the command line, said in a sentence."""
+"""What goes wrong on the command line."""
 
 
 class LocalStackError(Exception):

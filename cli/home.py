@@ -4,14 +4,17 @@ import fcntl
 import json
 import os
 import secrets
-import socket
+import time
 from pathlib import Path
 from typing import TextIO
 
 from pydantic import BaseModel, ConfigDict
 
 from cli.errors import LocalStackError
+from cli.ports import find_free_port, is_free
 
+LEFTOVER_SECONDS = 25.0  # how long the processes of a killed stack may take to end
+POLL_SECONDS = 0.1
 PORT_NAMES = (
     "postgres",
     "valkey",
@@ -38,15 +41,18 @@ class Secrets(BaseModel):
 
 
 class Home:
-    """Holds the lock of the folder for as long as it lives, so that one stack at a time uses it."""
+    """Holds the lock of the folder, so that one stack at a time uses it; every guard of the stack holds it too."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / "lock").open("a+")
         except OSError as exc:
-            raise LocalStackError(f"{self.path} cannot be made ({exc.strerror}); choose another with --home") from exc
-        self._lock = self._take_lock()
+            raise LocalStackError(
+                f"{self.path} cannot be written to ({exc.strerror}); choose another with --home"
+            ) from exc
+        self._take_lock()
         self.secrets = self._read_secrets()
         self.ports = self._choose_ports()
 
@@ -54,25 +60,31 @@ class Home:
         self._lock.close()
 
     @property
+    def lock_handle(self) -> int:
+        return self._lock.fileno()
+
+    @property
     def logs(self) -> Path:
         return self.path / "logs"
 
     def write_secret(self, name: str, content: str) -> None:
-        handle = os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        path = self.path / name
+        path.unlink(missing_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w") as file:
             file.write(content)
 
-    def _take_lock(self) -> TextIO:
-        try:
-            file = (self.path / "lock").open("w")
-        except OSError as exc:
-            raise LocalStackError(f"{self.path} cannot be written to ({exc.strerror}); choose another --home") from exc
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            file.close()
-            raise LocalStackError(f"{self.path} is in use by another bitune; stop it or choose another --home") from exc
-        return file
+    def _take_lock(self) -> None:
+        """Refuses at once when the owner lives; what a killed owner left behind ends by itself."""
+        deadline = time.monotonic() + LEFTOVER_SECONDS
+        while not _try_lock(self._lock):
+            if _owner_lives(self._lock) or time.monotonic() > deadline:
+                self._lock.close()
+                raise LocalStackError(f"{self.path} is in use by another bitune; stop it or choose another --home")
+            time.sleep(POLL_SECONDS)
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
 
     def _read_secrets(self) -> Secrets:
         path = self.path / "secrets.json"
@@ -98,20 +110,23 @@ class Home:
         return ports
 
 
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
+def _try_lock(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     return True
 
 
-def find_free_port(taken: set[int]) -> int:
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port not in taken:
-            return port
+def _owner_lives(file: TextIO) -> bool:
+    file.seek(0)
+    owner = file.read().strip()
+    if not owner:
+        return True  # it has the lock and is about to write its number
+    try:
+        os.kill(int(owner), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

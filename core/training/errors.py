@@ -2,7 +2,7 @@
 
 
 class InterruptedTraining(Exception):  # noqa: N818 - not an error: it was asked to stop
-    """SIGTERM was obeyed: a checkpoint is written."""
+    """SIGTERM was obeyed; if a step was done, a checkpoint is written."""
 
 
 class DivergedError(Exception):

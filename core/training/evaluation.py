@@ -1,4 +1,6 @@
-"""How good a classifier is on samples it does not learn from."""
+"""How good a classifier is on samples that it does not learn from."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -21,9 +23,9 @@ class Tally:
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
         """logits: (B, C); labels: (B,)."""
-        self._loss += functional.cross_entropy(logits.float(), labels, reduction="sum")
+        self._loss += functional.cross_entropy(logits.double(), labels, reduction="sum")
         cells = labels * self._num_classes + logits.argmax(dim=1)
-        self._confusion += torch.bincount(cells, minlength=len(self._confusion))
+        self._confusion.index_add_(0, cells, torch.ones_like(cells))
 
     @property
     def count(self) -> int:
@@ -47,12 +49,19 @@ class Tally:
 
 
 @torch.inference_mode()
-def evaluate(classifier: Classifier, samples: SampleSet, normalize: Normalizer, device: torch.device) -> Tally:
-    """The samples must not be none."""
-    was_training = classifier.training
+def evaluate(
+    classifier: Classifier,
+    samples: SampleSet,
+    normalize: Normalizer,
+    device: torch.device,
+    *,
+    on_batch: Callable[[], None],
+) -> Tally:
+    """The samples must not be none. `on_batch` may raise to give up."""
     classifier.eval()
     tally = Tally(classifier.head.out_features, device)
     for pixels, labels in read_in_order(samples, batch_size=BATCH_SIZE, device=device):
         tally.add(classifier(normalize(pixels)), labels)
-    classifier.train(was_training)
+        on_batch()
+    classifier.train()
     return tally

@@ -1,24 +1,30 @@
-"""The encoder that methods train: pre-trained backbone, classifier head, and a projector beside it."""
+"""The networks that methods train: a pre-trained backbone, a classifier head, and a projector beside it."""
 
 from pathlib import Path
 
-import timm
 import torch
-from safetensors.torch import load_file
+from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 from torch.nn import functional
 
 from core.errors import InvalidInputError
-from core.inference.classifier import Classifier, create_backbone
+from core.inference.backbone_weights import load_backbone
+from core.inference.classifier import Classifier
+from core.specs import BackboneDescription
+
+HEAD_STD = 0.01
 
 
 class Encoder(nn.Module):
     """Classifier and projector on the same pooled features."""
 
-    def __init__(self, classifier: Classifier, *, projection_dim: int) -> None:
+    def __init__(self, classifier: Classifier, *, projection_dim: int, generator: torch.Generator) -> None:
         super().__init__()
         self.classifier = classifier
         self.projector = nn.Linear(classifier.head.in_features, projection_dim)
+        bound = classifier.head.in_features**-0.5  # what torch draws a linear layer from
+        nn.init.uniform_(self.projector.weight, -bound, bound, generator=generator)
+        nn.init.uniform_(self.projector.bias, -bound, bound, generator=generator)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (B, C), unit projections z (B, L), unit bias-extended features (B, d + 1)."""
@@ -29,28 +35,29 @@ class Encoder(nn.Module):
 
 
 def extend(features: Tensor) -> Tensor:
-    """[h ; 1] / ‖[h ; 1]‖, so that a class's weight and bias are one vector (B, d + 1)."""
+    """[h ; 1] / ‖[h ; 1]‖ (B, d + 1), so that a class's weight and bias are one vector."""
     ones = torch.ones_like(features[:, :1])
     return functional.normalize(torch.cat([features, ones], dim=1), dim=1)
 
 
-def build_classifier(name: str, weights: Path, *, num_classes: int) -> Classifier:
-    """The pre-trained backbone with a fresh head; raises InvalidInputError when the weights are not its own."""
-    backbone, num_features = create_backbone(name)
-    state = load_file(weights)
-    pre_training_head = _classifier_prefixes(name)
-    kept = {key: value for key, value in state.items() if not key.startswith(pre_training_head)}
-    missing, unexpected = backbone.load_state_dict(kept, strict=False)
-    if missing or unexpected:
+def build_classifier(
+    backbone: BackboneDescription, weights: Path, *, image_size: int, num_classes: int, generator: torch.Generator
+) -> Classifier:
+    """The pre-trained backbone with a fresh head; raises InvalidInputError when weights or size are not its own."""
+    _check_size(backbone, image_size)
+    network = load_backbone(backbone.name, weights)
+    classifier = Classifier(network, num_features=backbone.num_features, num_classes=num_classes)
+    nn.init.normal_(classifier.head.weight, std=HEAD_STD, generator=generator)
+    nn.init.zeros_(classifier.head.bias)
+    return classifier
+
+
+def _check_size(backbone: BackboneDescription, image_size: int) -> None:
+    config = get_pretrained_cfg(backbone.name)
+    if config is not None and config.fixed_input_size and image_size != backbone.image_size:
         raise InvalidInputError(
-            "backbone_mismatch",
-            f"the stored weights are not those of '{name}': missing {missing[:5]}, unexpected {unexpected[:5]}",
-            hint="register the backbone again with `bitune backbones add`",
+            "image_size_unsupported",
+            f"'{backbone.name}' takes pictures of {backbone.image_size} pixels only, not {image_size}",
+            hint='leave `image_size` at "auto"',
+            param="training.image_size",
         )
-    return Classifier(backbone, num_features=num_features, num_classes=num_classes)
-
-
-def _classifier_prefixes(name: str) -> tuple[str, ...]:
-    """What of the weights belongs to the classes of the pre-training, and is left out knowingly."""
-    named = timm.get_pretrained_cfg_value(name, "classifier") or ()
-    return tuple(f"{prefix}." for prefix in ((named,) if isinstance(named, str) else named))

@@ -14,21 +14,22 @@ WARM_UP_SHARE = 0.05
 
 def build_optimizer(method: Method, *, learning_rate: float) -> torch.optim.SGD:
     """SGD with Nesterov momentum and weight decay on everything, as in the authors' code."""
-    groups = [
-        {"params": method.slow_parameters(), "share": SLOW_SHARE},
-        {"params": method.fast_parameters(), "share": 1.0},
-    ]
+    head = list(method.classifier.head.parameters())
+    in_head = {id(parameter) for parameter in head}
+    others = [value for value in method.parameters() if value.requires_grad and id(value) not in in_head]
+    groups = [{"params": others, "share": SLOW_SHARE}, {"params": head, "share": 1.0}]
     return torch.optim.SGD(groups, lr=learning_rate, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY)
 
 
 def set_learning_rate(optimizer: torch.optim.SGD, *, base: float, step: int, total_steps: int) -> None:
-    """Linear warm-up over the first steps, then a cosine to zero; a function of the step alone."""
+    """A function of the step alone, so there is no schedule to restore."""
     factor = schedule(step, total_steps)
     for group in optimizer.param_groups:
         group["lr"] = base * group["share"] * factor
 
 
 def schedule(step: int, total_steps: int) -> float:
+    """Linear warm-up over the first steps, then a cosine towards zero."""
     warm_up = max(1, round(WARM_UP_SHARE * total_steps))
     if step < warm_up:
         return (step + 1) / warm_up

@@ -9,6 +9,7 @@ import threading
 from core.trainer_protocol import ExitCode
 
 PR_SET_PDEATHSIG = 1
+STANDARD_INPUT = 0
 WATCH_VARIABLE = "BITUNE_PARENT_PIPE"
 
 
@@ -22,5 +23,6 @@ def follow_parent() -> None:
 
 
 def _leave_at_end_of_input() -> None:
-    sys.stdin.buffer.read()
+    while os.read(STANDARD_INPUT, 1):  # not sys.stdin: its lock, held by a daemon thread, aborts the interpreter's exit
+        pass
     os._exit(ExitCode.INTERRUPTED)

@@ -3,9 +3,7 @@
 import hashlib
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -28,10 +26,10 @@ def draw_uniform(
     return (mixed >> np.uint64(11)).astype(np.float64) / 2**53
 
 
-def draw_order(num_samples: int, *, seed: int, epoch: int) -> Tensor:
+def draw_order(sample_keys: NDArray[np.uint64], *, seed: int, epoch: int) -> NDArray[np.int64]:
     """A permutation of the samples (N,) for one epoch."""
-    generator = torch.Generator().manual_seed(_hash_int("order", seed, epoch) % 2**63)
-    return torch.randperm(num_samples, generator=generator)
+    stream = np.uint64(_hash_int("order", seed, epoch))
+    return np.argsort(_mix(sample_keys ^ stream), kind="stable")
 
 
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -2,12 +2,14 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from core.trainer_protocol import LINES_FIFO, Line, Progress, encode_line
 
-PROGRESS_SECONDS = 0.5
+PROGRESS_SECONDS = 0.4
 
 
 class Recorder:
@@ -15,12 +17,7 @@ class Recorder:
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
-        self._next_progress = 0.0
-
-    @classmethod
-    def open(cls, work_dir: Path) -> "Recorder":
-        fifo = work_dir / LINES_FIFO
-        return cls(fifo.open("wb") if fifo.exists() else sys.stdout.buffer)
+        self._next_progress_at = 0.0
 
     def say(self, line: Line) -> None:
         self._out.write(encode_line(line))
@@ -28,6 +25,16 @@ class Recorder:
 
     def say_progress(self, progress: Progress) -> None:
         now = time.monotonic()
-        if now >= self._next_progress:
-            self._next_progress = now + PROGRESS_SECONDS
+        if now >= self._next_progress_at:
+            self._next_progress_at = now + PROGRESS_SECONDS
             self.say(progress)
+
+
+@contextmanager
+def open_recorder(work_dir: Path) -> Iterator[Recorder]:
+    fifo = work_dir / LINES_FIFO
+    if not fifo.exists():
+        yield Recorder(sys.stdout.buffer)
+        return
+    with fifo.open("wb", buffering=0) as out:
+        yield Recorder(out)

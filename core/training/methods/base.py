@@ -8,7 +8,7 @@ from core.inference.classifier import Classifier
 
 
 class Method(nn.Module, ABC):
-    """Networks and state of one method. The trainer knows nothing else of it."""
+    """Networks and state of one method; `state_dict()` is the whole truth of it. The trainer knows nothing else."""
 
     num_views: int
 
@@ -18,12 +18,9 @@ class Method(nn.Module, ABC):
         """What is validated and exported."""
 
     @abstractmethod
-    def compute_losses(self, views: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """`loss` and its parts for `num_views` normalised views (B, 3, S, S) of the same samples."""
+    def begin_step(self) -> None:
+        """Comes once an optimizer step, before the losses of its batch."""
 
     @abstractmethod
-    def slow_parameters(self) -> list[nn.Parameter]:
-        """Pre-trained parameters and the projector: they learn at a tenth of the head's rate."""
-
-    def fast_parameters(self) -> list[nn.Parameter]:
-        return list(self.classifier.head.parameters())
+    def compute_losses(self, views: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """`loss` and its parts by name, for `num_views` normalised views (B, 3, S, S) of the same samples."""

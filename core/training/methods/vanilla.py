@@ -1,6 +1,6 @@
 """Plain fine-tuning: cross-entropy alone."""
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from core.inference.classifier import Classifier
@@ -18,8 +18,8 @@ class Vanilla(Method):
     def classifier(self) -> Classifier:
         return self.query
 
+    def begin_step(self) -> None:
+        """Nothing but the classifier has a state."""
+
     def compute_losses(self, views: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
         return {"loss": functional.cross_entropy(self.query(views[0]).float(), labels)}
-
-    def slow_parameters(self) -> list[nn.Parameter]:
-        return list(self.query.backbone.parameters())

@@ -1,0 +1,28 @@
+"""The command lines of our own processes."""
+
+import os
+import sys
+from typing import NoReturn
+from uuid import uuid4
+
+
+def make_api_command(*, host: str, port: int, log_level: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "uvicorn", "--factory", "api.main:create_app"),
+        *("--host", host, "--port", str(port), "--log-level", log_level.lower()),
+        *("--no-server-header", "--timeout-graceful-shutdown", "5"),
+    ]
+
+
+def make_worker_command(queue: str, *, log_level: str) -> list[str]:
+    """One thread is enough: a task only wakes the slots, which are threads of `worker/`."""
+    return [
+        *(sys.executable, "-m", "celery", "-A", "worker.app:app", "worker"),
+        *("-P", "threads", "-c", "1", "-Q", queue, "-n", f"{queue}-{uuid4().hex[:8]}@%h"),
+        *("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", log_level.upper()),
+    ]
+
+
+def become(command: list[str]) -> NoReturn:
+    """Replaces this process, so that signals reach the right one."""
+    os.execv(command[0], command)  # noqa: S606 - a list of our own, no shell

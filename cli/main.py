@@ -1,0 +1,86 @@
+"""The `bitune` command."""
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cli import backbones, keys
+from cli.commands import become, make_api_command, make_worker_command
+from cli.demo_command import run_demo
+from cli.environment import load_settings
+from cli.local_stack import run_local_stack
+from cli.options import HomeOption, Queue
+from cli.sentences import SentenceGroup
+from cli.summary import print_summary
+from core.db.migrate import upgrade
+from core.storage import Storage
+
+app = typer.Typer(
+    cls=SentenceGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,  # they hold passwords
+    help="Fine-tunes image classifiers with Bi-tuning, as a REST API.",
+)
+app.add_typer(keys.app, name="keys")
+app.add_typer(backbones.app, name="backbones")
+
+
+@app.command()
+def up(
+    home: HomeOption = Path(".bitune"),
+    port: Annotated[int, typer.Option(help="Where the API listens; 0 is any free port.", min=0, max=65535)] = 8000,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A host with a private address that dataset URLs may name. Can be repeated."),
+    ] = None,
+) -> None:
+    """Run everything on this machine until Ctrl-C: PostgreSQL, Valkey, SeaweedFS, API, train worker, importer."""
+    console = Console()
+    started = time.monotonic()
+    with run_local_stack(home, port=port, allowed_hosts=tuple(allow_host or ()), console=console) as stack:
+        print_summary(stack, console, seconds=time.monotonic() - started)
+        try:
+            stack.supervise()
+        except KeyboardInterrupt:
+            console.print("\nStopping …")
+
+
+@app.command()
+def serve(home: HomeOption = Path(".bitune")) -> None:
+    """Run the API alone; where its servers are is set by BITUNE_* variables."""
+    settings = load_settings(home)
+    become(make_api_command(host=settings.host, port=settings.port, log_level=settings.log_level))
+
+
+@app.command()
+def worker(
+    queue: Annotated[Queue, typer.Option(help="What it runs.")] = Queue.TRAIN, home: HomeOption = Path(".bitune")
+) -> None:
+    """Run one worker process; where its servers are is set by BITUNE_* variables."""
+    settings = load_settings(home)
+    os.environ["BITUNE_WORKER_QUEUE"] = queue
+    become(make_worker_command(queue, log_level=settings.log_level))
+
+
+@app.command()
+def migrate(home: HomeOption = Path(".bitune")) -> None:
+    """Bring the database to the newest schema and make the bucket; doing it twice is fine."""
+    settings = load_settings(home)
+    upgrade(settings.database_url.get_secret_value())
+    Storage.from_settings(settings).ensure_bucket()
+    typer.echo("The database is at the newest schema and the bucket is there.")
+
+
+@app.command()
+def demo(home: HomeOption = Path(".bitune/demo")) -> None:
+    """Fine-tune on real pictures of solar cells and show how good the model is; takes a few minutes."""
+    run_demo(home)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,20 @@
+"""Keeps freed memory in the process.
+
+A step on a CPU frees and allocates the same large tensors again and again; given back to the system each time, they
+come back as page faults, which cost a fifth of a step (measured: 0.90 s to 0.71 s, tf_efficientnet_lite0 on two cores).
+"""
+
+import ctypes
+import platform
+
+M_TRIM_THRESHOLD = -1
+M_MMAP_THRESHOLD = -3
+KEPT_BYTES = 2**30
+
+
+def keep_freed_memory() -> None:
+    """Where the C library is glibc; elsewhere nothing happens."""
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)

@@ -1,0 +1,29 @@
+"""Folders that appear under their name only once they are whole and on the disk."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_directory(directory: Path) -> Iterator[Path]:
+    """Yields a temporary folder to write into; it replaces `directory` at the end, and is left behind on an error."""
+    part = directory.with_name(directory.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    yield part
+    for path in [*part.iterdir(), part]:
+        _sync(path)
+    shutil.rmtree(directory, ignore_errors=True)
+    part.rename(directory)
+    _sync(directory.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import save_file
+
+from core.inference.classifier import Classifier, create_backbone
+from core.inference.model_card import Evaluation, ModelCard
+from core.inference.predictor import Predictor
+from core.inference.preprocessing import make_preprocessing
+from tests.core.training.jobs import BACKBONE, IMAGE_SIZE, VANILLA, describe, make_spec
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    classifier = Classifier(create_backbone(BACKBONE), num_features=describe().num_features, num_classes=3)
+    save_file(classifier.state_dict(), tmp_path / "weights.safetensors")
+    return tmp_path / "weights.safetensors"
+
+
+def make_card(*classes: str) -> ModelCard:
+    return ModelCard(
+        classes=list(classes),
+        backbone=BACKBONE,
+        backbone_sha256="a" * 64,
+        num_features=describe().num_features,
+        preprocessing=make_preprocessing(describe(), IMAGE_SIZE),
+        weights_sha256="b" * 64,
+        metrics={},
+        evaluation=Evaluation(split="test", num_samples=1, accuracy=1, loss=0, confusion=[[1]]),
+        spec=make_spec(VANILLA),
+        lineage=None,
+    )
+
+
+def test_probabilities_of_a_picture_do_not_depend_on_its_batch(weights: Path) -> None:
+    predictor = Predictor.load(weights, make_card("a", "b", "c"))
+    pixels = np.random.default_rng(0).integers(0, 256, (5, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
+
+    together = predictor.predict(pixels)
+
+    assert together.shape == (5, 3)
+    assert together.dtype == np.float32
+    assert np.allclose(together.sum(axis=1), 1, atol=1e-6)
+    assert np.allclose(predictor.predict(pixels[2:3])[0], together[2], atol=1e-5)
+
+
+def test_pixels_may_be_read_only(weights: Path) -> None:
+    pixels = np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
+    pixels.flags.writeable = False
+
+    assert Predictor.load(weights, make_card("a", "b", "c")).predict(pixels).shape == (1, 3)
+
+
+def test_size_is_that_of_the_tensors(weights: Path) -> None:
+    size = Predictor.load(weights, make_card("a", "b", "c")).size_bytes
+
+    assert size == pytest.approx(weights.stat().st_size, rel=0.05)  # the file has a header
+
+
+def test_weights_of_other_classes_are_refused(weights: Path) -> None:
+    with pytest.raises(ValueError, match=r"head\.bias is \(3,\), not \(2,\)"):
+        Predictor.load(weights, make_card("a", "b"))

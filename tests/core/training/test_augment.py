@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+
+from core.training.augment import UNIFORMS_PER_CROP, Crops, apply_crops, draw_crops
+
+SIDE = 48
+SIZES = np.array([[48, 48], [30, 48], [48, 20], [9, 11], [48, 47], [1, 48]])
+
+
+def draw(seed: int, sizes: NDArray[np.int64] = SIZES) -> Crops:
+    return draw_crops(np.random.default_rng(seed).random((len(sizes), UNIFORMS_PER_CROP)), sizes)
+
+
+def make_canvases(seed: int) -> Tensor:
+    return torch.rand(len(SIZES), 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed)) * 255
+
+
+def crop_one(canvas: Tensor, crops: Crops, sample: int, size: int) -> Tensor:
+    top, left, height, width = (int(value[sample]) for value in crops[:4])
+    crop: Tensor = functional.resized_crop(canvas, top, left, height, width, [size, size], antialias=True)
+    return crop.flip(2) if crops.mirrored[sample] else crop
+
+
+@pytest.mark.parametrize("size", [16, 32, 60])
+@pytest.mark.parametrize("seed", range(3))
+def test_crops_equal_torchvision_sample_by_sample(seed: int, size: int) -> None:
+    canvases, crops = make_canvases(seed), draw(seed)
+
+    ours = apply_crops(canvases, crops, size)
+
+    for sample, canvas in enumerate(canvases):
+        torch.testing.assert_close(ours[sample], crop_one(canvas, crops, sample, size), atol=1e-2, rtol=0)
+
+
+def test_crops_lie_within_their_pictures() -> None:
+    for seed in range(50):
+        crops = draw(seed)
+        heights, widths = torch.from_numpy(SIZES[:, 0]), torch.from_numpy(SIZES[:, 1])
+        assert ((crops.top >= 0) & (crops.left >= 0) & (crops.height >= 1) & (crops.width >= 1)).all()
+        assert ((crops.top + crops.height <= heights) & (crops.left + crops.width <= widths)).all()
+
+
+def test_area_and_ratio_keep_their_bounds() -> None:
+    crops = draw(0, np.full((2000, 2), 200))
+
+    share = crops.height * crops.width / 200**2
+    ratio = crops.width / crops.height
+    assert (float(share.min()), float(share.max())) == pytest.approx((0.2, 1.0), abs=0.03)
+    assert (float(ratio.min()), float(ratio.max())) == pytest.approx((3 / 4, 4 / 3), abs=0.03)
+    assert float(crops.mirrored.float().mean()) == pytest.approx(0.5, abs=0.05)
+
+
+def test_picture_too_long_for_any_try_is_cropped_at_its_centre() -> None:
+    crops = draw(0, np.array([[10, 400]]))
+
+    assert [int(value[0]) for value in crops[:4]] == [0, (400 - 13) // 2, 10, 13]

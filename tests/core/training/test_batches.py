@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.inference.preprocessing import make_preprocessing
+from core.specs import ResolvedSpec
+from core.training.batches import TrainBatches
+from core.training.data import SplitSamples, load_samples
+from tests.core.training.jobs import BATCH_SIZE, IMAGE_SIZE, VANILLA, describe, make_job, make_spec
+
+
+def ignore(done: int, total: int) -> None:
+    pass
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> SplitSamples:
+    return load_samples(make_job(tmp_path, make_spec(VANILLA)), on_progress=ignore)
+
+
+def make_batches(samples: SplitSamples, spec: ResolvedSpec) -> TrainBatches:
+    preprocessing = make_preprocessing(describe(), IMAGE_SIZE)
+    return TrainBatches(samples.train, spec, preprocessing, num_views=2, device=torch.device("cpu"))
+
+
+def test_same_batch_comes_again_whoever_asks(samples: SplitSamples) -> None:
+    one, other = (make_batches(samples, make_spec(VANILLA)) for _ in range(2))
+    other.read(5, 0)
+
+    views, labels = one.read(1, 2)
+    again, labels_again = other.read(1, 2)
+
+    assert all(torch.equal(view, twin) for view, twin in zip(views, again, strict=True))
+    assert torch.equal(labels, labels_again)
+
+
+def test_two_views_differ(samples: SplitSamples) -> None:
+    views, labels = make_batches(samples, make_spec(VANILLA)).read(0, 0)
+
+    assert [view.shape for view in views] == [(BATCH_SIZE, 3, IMAGE_SIZE, IMAGE_SIZE)] * 2
+    assert labels.shape == (BATCH_SIZE,)
+    assert not torch.equal(*views)
+
+
+def test_without_augmentation_every_view_is_the_one_of_validation(samples: SplitSamples) -> None:
+    spec = make_spec(VANILLA)
+    spec = spec.model_copy(update={"training": spec.training.model_copy(update={"augmentation": "none"})})
+
+    views, _ = make_batches(samples, spec).read(0, 0)
+
+    assert torch.equal(*views)
+
+
+def test_epoch_visits_every_sample_once(samples: SplitSamples) -> None:
+    batches = make_batches(samples, make_spec(VANILLA))
+
+    labels = torch.cat([batches.read(0, number)[1] for number in range(4)])
+
+    assert sorted(labels.tolist()) == sorted(samples.train.labels.tolist())

@@ -1,0 +1,76 @@
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from core.training.losses import categorical_contrastive_loss, contrastive_cross_entropy
+from core.training.methods.key_queue import KeyQueue
+from tests.core.training.twins import TwinQueue, twin_cce, twin_ccl
+
+TEMPERATURE = 0.2
+CASES = [
+    (seed, *sizes) for seed, sizes in enumerate([(2, 1, 3), (3, 4, 8), (5, 8, 16), (7, 3, 1), (4, 6, 32), (2, 16, 5)])
+]
+WIDTH = 6
+
+
+class Setting:
+    """Random queries and weights, and a queue that is filled by halves, beside its twin."""
+
+    def __init__(self, seed: int, num_classes: int, queue_size: int, batch_size: int) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+        self.labels = torch.randint(num_classes, (batch_size,), generator=self._generator)
+        self.queries = self._draw_unit(batch_size)
+        self.own = self._draw_unit(batch_size)
+        self.weights = self._draw_unit(num_classes)
+        self.queue = KeyQueue(num_classes=num_classes, queue_size=queue_size, width=WIDTH).double()
+        self.twin = TwinQueue(num_classes, queue_size)
+        self._fill(num_classes, num_classes * queue_size // 2)
+
+    def _fill(self, num_classes: int, count: int) -> None:
+        labels = torch.randint(num_classes, (count,), generator=self._generator)
+        keys = self._draw_unit(count)
+        self.queue.enqueue(keys, labels)
+        self.twin.enqueue(keys, labels.tolist())
+
+    def _draw_unit(self, count: int) -> Tensor:
+        return functional.normalize(torch.randn(count, WIDTH, generator=self._generator, dtype=torch.float64), dim=1)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_categorical_contrastive_loss_equals_its_twin(case: tuple[int, int, int, int]) -> None:
+    it = Setting(*case)
+
+    loss = categorical_contrastive_loss(
+        it.queries, it.own, it.queue.keys, it.labels, it.queue.valid, temperature=TEMPERATURE
+    )
+
+    assert float(loss) == pytest.approx(
+        twin_ccl(it.queries, it.own, it.twin, it.labels.tolist(), TEMPERATURE), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_contrastive_cross_entropy_equals_its_twin(case: tuple[int, int, int, int]) -> None:
+    it = Setting(*case)
+
+    loss = contrastive_cross_entropy(
+        it.queries, it.weights, it.queue.keys, it.labels, it.queue.valid, temperature=TEMPERATURE
+    )
+
+    expected = twin_cce(it.queries, it.weights, it.twin, it.labels.tolist(), TEMPERATURE)
+    assert float(loss) == pytest.approx(expected, abs=1e-5)
+
+
+def test_empty_queue_leaves_the_own_key_alone() -> None:
+    queue = KeyQueue(num_classes=2, queue_size=3, width=WIDTH)
+    unit = functional.normalize(torch.ones(4, WIDTH), dim=1).requires_grad_()
+
+    loss = categorical_contrastive_loss(
+        unit, unit.detach(), queue.keys, torch.tensor([0, 1, 0, 1]), queue.valid, temperature=0.07
+    )
+    loss.backward()
+
+    assert loss.item() == 0  # p(own) = 1
+    assert unit.grad is not None
+    assert torch.isfinite(unit.grad).all()
