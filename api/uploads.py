@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from core.ingest.archives import looks_like_archive
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
@@ -13,6 +12,7 @@ from api.schemas.datasets import DatasetForm
 from api.services import Services
 from core import datasets
 from core.errors import InvalidInputError, UnsupportedMediaError
+from core.ingest.archives import looks_like_archive
 from core.storage import StoredObject, StreamedUpload
 
 MAX_FIELD_BYTES = 10_000

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import structlog
-from core.ingest.splits import draw_validation
 
 from core import jobs
 from core.backbones import get_backbone
@@ -14,6 +13,7 @@ from core.dataset_index import INDEX_FILE, IndexEntry, read_index
 from core.datasets import ClassCounts, StoredFile
 from core.db.tables import Backbone, Checkpoint, Dataset, Job
 from core.errors import InvalidInputError
+from core.ingest.splits import draw_validation
 from core.runs.types import Claim
 from core.specs import BackboneDescription, BackboneFacts, DatasetFacts, ResolvedSpec, TrainingSpec, resolve
 from core.storage import ObjectCorruptError, ObjectMissingError

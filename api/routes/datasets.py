@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-from core.ingest.fetch import UrlPolicy, check_url
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
@@ -16,6 +15,7 @@ from api.services import Services
 from api.uploads import ReceivedFile, receive_file
 from core import datasets
 from core.errors import UnsupportedMediaError
+from core.ingest.fetch import UrlPolicy, check_url
 from core.keys import Principal
 from core.storage import ObjectMissingError
 from core.storage_keys import dataset_attempt_prefix

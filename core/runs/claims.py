@@ -63,7 +63,7 @@ def guard(session: Session, held: Claim) -> None:
         raise LostClaimError
 
 
-def note(  # noqa: PLR0917 - an event has these parts
+def note(
     session: Session,
     held: Claim,
     event_type: str,
