@@ -3,16 +3,15 @@
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 from rich.console import Console
 
-from cli.demo.cells import Cell, compute_majority_rate, draw_cells, write_archive
-from cli.demo.client import Client, Series
-from cli.demo.figure import count_confusion, write_figure
+from cli.demo.cells import Cell, draw_cells, write_archive
+from cli.demo.client import Client
 from cli.demo.file_server import serve_folder
+from cli.demo.report import Outcome, write_report
 from cli.demo.watching import watch_job
 from cli.errors import LocalStackError
 from cli.local_stack import LocalStack, run_local_stack
@@ -21,7 +20,6 @@ from cli.ports import LOOPBACK
 SEED = 0
 TRAIN_CELLS = 600
 KEPT_CELLS = 600
-OUTPUT = Path("demo-output")
 JOB = {
     "name": "demo",
     "backbone": "tf_efficientnet_lite0",
@@ -31,31 +29,13 @@ JOB = {
 }
 
 
-@dataclass(frozen=True)
-class Outcome:
-    model_id: str
-    series: Series
-    predicted: list[str]
-
-
 def main(home: Path, console: Console) -> None:
     train_cells, kept_cells = draw_cells(TRAIN_CELLS, KEPT_CELLS, seed=SEED)
     console.print("Starting PostgreSQL, Valkey, SeaweedFS, the API and two workers on this machine …")
     with run_local_stack(home, port=0, allowed_hosts=(LOOPBACK,), console=console) as stack:
         outcome = _fine_tune(stack, train_cells, kept_cells, console)
         console.print("Stopping …")
-    truth = [cell.label for cell in kept_cells]
-    confusion = count_confusion(truth, outcome.predicted)
-    majority = compute_majority_rate(kept_cells)
-    figure = _write_output(outcome, kept_cells)
-    write_figure(figure, outcome.series, confusion, majority=majority)
-    accuracy = confusion.trace() / confusion.sum()
-    _say_how_to_go_on(home, outcome.model_id, figure, kept_cells[0], console)
-    console.print(
-        f"{accuracy:.1%} of the {KEPT_CELLS} cells that were kept aside are right; "
-        f"always saying '{max(truth, key=truth.count)}' is right for {majority:.1%}.\n"
-    )
-    sys.stdout.write(f"accuracy={accuracy:.3f} majority={majority:.3f}\n")
+    write_report(outcome, home, console)
 
 
 def _fine_tune(stack: LocalStack, train_cells: list[Cell], kept_cells: list[Cell], console: Console) -> Outcome:
@@ -67,11 +47,16 @@ def _fine_tune(stack: LocalStack, train_cells: list[Cell], kept_cells: list[Cell
         write_archive(Path(folder, "cells.zip"), train_cells)
         started = time.monotonic()
         job = client.create_job({**JOB, "dataset_url": f"{address}/cells.zip"})
-        console.print(f"{job.id}: {len(train_cells)} cells from {address}/cells.zip, fine-tuned with Bi-tuning …")
+        console.print(f"Fine-tuning on {len(train_cells)} solar cells from {address}/cells.zip: {job.id}")
         job = watch_job(client, job, console)
-        console.print(f"The model {job.model_id} is ready after {time.monotonic() - started:.0f} s.")
-        model_id = str(job.model_id)
-        return Outcome(model_id, client.get_metrics(job.id), client.predict(model_id, kept_cells))
+        console.print(f"Ready after {time.monotonic() - started:.0f} s: {job.model_id}")
+        console.print(f"Calling predict on {len(kept_cells)} cells that were kept aside …")
+        return Outcome(
+            model_id=str(job.model_id),
+            series=client.get_metrics(job.id),
+            cells=kept_cells,
+            predicted=client.predict(str(job.model_id), kept_cells),
+        )
 
 
 if __name__ == "__main__":
@@ -80,4 +65,4 @@ if __name__ == "__main__":
     except (LocalStackError, httpx.HTTPError) as exc:
         sys.exit(str(exc))
     except KeyboardInterrupt:
-        sys.exit("stopped")
+        sys.exit("Stopped.")

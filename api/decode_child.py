@@ -1,0 +1,46 @@
+"""`python -m api.decode_child FD BYTES`: turns pictures into pixels for the decode pool, under limits and without torch.
+
+Requests come on standard input: one JSON line with the sizes, then the picture's bytes. The pixels go into the memory behind
+the inherited descriptor FD, and one JSON line with the outcome to standard output.
+"""
+
+import ctypes
+import json
+import mmap
+import resource
+import signal
+import sys
+
+import numpy as np
+
+from core.images import ImageError, ImageLimits, decode_rgb
+from core.inference.preprocessing import Preprocessing, prepare
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(descriptor: int, memory_bytes: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    with mmap.mmap(descriptor, 0) as shared:
+        while line := sys.stdin.buffer.readline():
+            request = json.loads(line)
+            content = sys.stdin.buffer.read(request["size_bytes"])
+            answer = _decode(content, request, shared)
+            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.flush()
+
+
+def _decode(content: bytes, request: dict[str, object], shared: mmap.mmap) -> dict[str, object]:
+    try:
+        image = decode_rgb(content, ImageLimits.model_validate(request["limits"]))
+        pixels = prepare(image, Preprocessing.model_validate(request["preprocessing"]))
+    except ImageError as exc:
+        return {"code": exc.code, "message": exc.message}
+    np.frombuffer(shared, dtype=np.uint8, count=pixels.size)[:] = pixels.reshape(-1)
+    return {"width": image.width, "height": image.height}
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
