@@ -11,6 +11,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,9 +63,7 @@ class DecodePool:
         while not self._idle.empty():
             self._idle.get().close()
 
-    async def decode_many(
-        self, contents: list[bytes], preprocessing: Preprocessing
-    ) -> list[DecodedImage | ImageError]:
+    async def decode_many(self, contents: list[bytes], preprocessing: Preprocessing) -> list[DecodedImage | ImageError]:
         """In the order given; an error stands in the place of its picture."""
         loop = asyncio.get_running_loop()
         futures = [loop.run_in_executor(self._threads, self._try, content, preprocessing) for content in contents]
@@ -130,3 +129,26 @@ class _Child:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
+
+    def _send(self, content: bytes, preprocessing: Preprocessing, limits: ImageLimits) -> None:
+        request = {
+            "size_bytes": len(content),
+            "preprocessing": preprocessing.model_dump(),
+            "limits": limits.model_dump(),
+        }
+        if self._process.stdin is None:
+            raise ChildProcessError
+        self._process.stdin.write(json.dumps(request).encode() + b"\n" + content)
+        self._process.stdin.flush()
+
+    def _receive(self) -> dict[str, Any]:  # the child's own JSON
+        if self._process.stdout is None:
+            raise ChildProcessError
+        ready, _, _ = select.select([self._process.stdout], [], [], TIMEOUT_SECONDS)
+        if not ready:
+            raise TimeoutError
+        line = self._process.stdout.readline()
+        if not line:
+            raise ChildProcessError
+        answer: dict[str, Any] = json.loads(line)
+        return answer

@@ -6,8 +6,10 @@ from core import datasets
 from core.datasets import ClassCounts, ImportedDataset, StoredFile
 from core.db.tables import Dataset, Upload
 from core.ingest.child import IngestJob, IngestResult, run_ingest
-from core.ingest.fetch import UrlPolicy, fetch
+from core.ingest.errors import IngestStoppedError
+from core.ingest.fetch import fetch
 from core.ingest.limits import IngestLimits
+from core.ingest.urls import UrlPolicy
 from core.runs.types import Claim, Signal
 from core.storage import StoredObject
 from core.storage_keys import dataset_attempt_prefix
@@ -44,11 +46,23 @@ class _Import:
         self._upload = upload
 
     def run(self) -> None:
+        try:
+            self._run()
+        except IngestStoppedError:
+            self._stop_if_asked()
+            raise
+
+    def _run(self) -> None:
         stored = self._uploaded() or self._fetch(self._dataset.source_url or "")
         self._stop_if_asked()
         archive = self._work_dir / "archive"
         self._context.storage.download_file(self._upload.storage_key, archive, sha256=stored.sha256)
-        result = run_ingest(
+        result = self._open(archive)
+        self._stop_if_asked()
+        self._finish(result)
+
+    def _open(self, archive: Path) -> IngestResult:
+        return run_ingest(
             IngestJob(
                 archive=archive,
                 limits=IngestLimits.from_settings(self._context.settings),
@@ -58,8 +72,6 @@ class _Import:
             should_stop=self._should_stop,
             on_progress=self._beat.report,
         )
-        self._stop_if_asked()
-        self._finish(result)
 
     def _uploaded(self) -> StoredObject | None:
         if self._upload.size_bytes is None or self._upload.sha256 is None:

@@ -15,7 +15,7 @@ from api.services import Services
 from api.uploads import ReceivedFile, receive_file
 from core import datasets
 from core.errors import UnsupportedMediaError
-from core.ingest.fetch import UrlPolicy, check_url
+from core.ingest.urls import UrlPolicy, check_url
 from core.keys import Principal
 from core.storage import ObjectMissingError
 from core.storage_keys import dataset_attempt_prefix

@@ -21,7 +21,7 @@ from api.schemas.jobs import (
 from api.schemas.lists import render_list
 from core import jobs
 from core.checkpoints import read_manifest
-from core.ingest.fetch import UrlPolicy, check_url
+from core.ingest.urls import UrlPolicy, check_url
 from core.metric_series import read_log, read_series
 from core.runs import lifecycle
 from core.storage_keys import checkpoint_prefix
