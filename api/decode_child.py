@@ -1,6 +1,6 @@
-"""`python -m api.decode_child FD BYTES`: turns pictures into pixels for the decode pool, under limits and without torch.
+"""`python -m api.decode_child FD BYTES`: pictures to pixels for the decode pool, under limits, without torch.
 
-Requests come on standard input: one JSON line with the sizes, then the picture's bytes. The pixels go into the memory behind
+Requests come on standard input: one JSON line with the sizes, then the bytes. The pixels go into the memory behind
 the inherited descriptor FD, and one JSON line with the outcome to standard output.
 """
 
