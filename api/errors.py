@@ -62,6 +62,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _handle)
     app.add_exception_handler(OperationalError, _handle)
     app.add_exception_handler(PoolTimeoutError, _handle)
+    app.add_exception_handler(Exception, _handle)
 
 
 def render(error: Exception, scope: Scope) -> JSONResponse:

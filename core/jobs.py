@@ -88,7 +88,7 @@ def get_job(session: Session, project_id: str, job_id: str) -> JobState:
     ).one_or_none()
     if row is None:
         raise NotFoundError("job_not_found", f"there is no job '{job_id}'", param="job_id")
-    job, run, model_id, best_checkpoint_id, dataset_ready = row.tuple()
+    job, run, model_id, best_checkpoint_id, dataset_ready = row
     return JobState(
         job=job,
         run=run,
@@ -140,7 +140,8 @@ def get_checkpoint(session: Session, project_id: str, job_id: str, checkpoint_id
 
 def get_job_of_run(session: Session, run_id: str) -> tuple[Job, Dataset]:
     row = session.execute(select(Job, Dataset).join(Dataset, Dataset.id == Job.dataset_id).where(Job.run_id == run_id))
-    return row.one().tuple()
+    found = row.one()
+    return found[0], found[1]
 
 
 def record_resolved_spec(session: Session, held: Claim, job: Job, resolved: ResolvedSpec) -> None:

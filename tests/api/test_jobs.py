@@ -25,7 +25,7 @@ def test_posted_job_is_queued(client: httpx.Client, dataset_id: str) -> None:
     answer = client.post("/jobs", json={"dataset_id": dataset_id, "backbone": "tiny"})
 
     job = answer.json()
-    assert answer.status_code == 202
+    assert answer.status_code == 202, answer.text
     assert answer.headers["location"] == f"/jobs/{job['id']}"
     assert (job["status"], job["terminal"], job["seed"]) == ("queued", False, 0)
     assert job["queue"] == {"position": 1, "reason": "waits for a free worker"}
