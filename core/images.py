@@ -18,6 +18,8 @@ ImageErrorCode = Literal[
     "image_too_small",  # a side under ImageLimits.min_side
     "image_truncated",  # ends too early
     "image_undecodable",  # damaged in any other way
+    "image_decode_crashed",  # the process that decoded it died of it
+    "image_decode_timeout",
 ]
 
 ORIENTATION_TAG = 0x0112

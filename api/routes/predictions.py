@@ -21,6 +21,7 @@ from core.keys import Principal
 
 router = APIRouter(tags=["predict"])
 
+NOTHING: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
 TopK = Annotated[int | None, Query(ge=1, le=1000, description="How many labels; 5 by default")]
 BODY: dict[str, Any] = {  # OpenAPI by hand: the route branches on the content type
     "requestBody": {
@@ -80,7 +81,7 @@ async def _predict(
         decoded = await services.decode_pool.decode_many(body.images, loaded.card.preprocessing)
         decoded_at = time.perf_counter()
         good = [item for item in decoded if isinstance(item, DecodedImage)]
-        probabilities = await loaded.predict(np.stack([item.pixels for item in good])) if good else np.empty((0, 0))
+        probabilities = await loaded.predict(np.stack([item.pixels for item in good])) if good else NOTHING
         finished = time.perf_counter()
     limit = top_k or body.top_k or DEFAULT_TOP_K
     return PredictOut(

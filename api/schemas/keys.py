@@ -7,14 +7,14 @@ from pydantic import ConfigDict, Field
 
 from api.schemas.common import ApiModel, Name
 from core.db.tables import Key
-from core.keys import ALL_SCOPES, Scope
+from core.keys import Scope
 
 
 class KeyCreate(ApiModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "line-3", "scopes": ["read", "predict"]}]})
 
     name: Name
-    scopes: list[Scope] = Field(default=list(ALL_SCOPES[:3]), min_length=1)
+    scopes: list[Scope] = Field(default=["read", "write", "predict"], min_length=1)
 
 
 class KeyOut(ApiModel):

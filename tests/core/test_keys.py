@@ -6,14 +6,14 @@ from sqlalchemy.orm import Session
 
 from core.db.tables import Key
 from core.errors import InvalidInputError, UnauthenticatedError
-from core.keys import authenticate, create_key, ensure_project, revoke_key
+from core.keys import Principal, authenticate, create_key, ensure_project, revoke_key
 
 
 def test_secret_names_its_project_and_scopes(session: Session) -> None:
     project_id = ensure_project(session)
     key = create_key(session, project_id=project_id, name="a", scopes=("read", "predict"))
 
-    assert authenticate(session, key.secret) == (key.id, project_id, {"read", "predict"})
+    assert authenticate(session, key.secret) == Principal(key.id, project_id, frozenset({"read", "predict"}))
 
 
 def test_secret_is_not_stored(session: Session) -> None:

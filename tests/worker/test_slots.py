@@ -7,7 +7,12 @@ from worker.slots import Slots
 def test_as_many_run_side_by_side_as_there_are_slots() -> None:
     release = threading.Event()
     running: list[int] = []
-    slots = Slots(count=2, drain=lambda: (running.append(1), release.wait(10))[0])
+
+    def drain() -> None:
+        running.append(1)
+        release.wait(10)
+
+    slots = Slots(count=2, drain=drain)
 
     for _ in range(5):
         slots.wake()
@@ -28,7 +33,12 @@ def test_slot_that_failed_is_free_again() -> None:
     slots = Slots(count=1, drain=fail)
     slots.wake()
     wait_until(lambda: len(calls) == 1, seconds=5)
-    wait_until(lambda: (slots.wake(), len(calls) == 2)[1], seconds=5)
+
+    def runs_again() -> bool:
+        slots.wake()
+        return len(calls) >= 2
+
+    wait_until(runs_again, seconds=5)
     slots.close()
 
 
