@@ -156,7 +156,8 @@ def _choose_data_dir(home: Home, user: str | None) -> Path:
     """`HOME/postgres/data`; for root, below /var/lib/bitune when the unprivileged user cannot reach the home."""
     parent = home.path / "postgres"
     if user is not None and not _others_reach(home.path):
-        parent = ROOT_DIR / hashlib.sha256(str(home.path).encode()).hexdigest()[:12]
+        identity = f"{home.path} {home.secrets.postgres_password}"  # a home made anew gets a folder of its own
+        parent = ROOT_DIR / hashlib.sha256(identity.encode()).hexdigest()[:12]
     parent.mkdir(parents=True, exist_ok=True)
     if user is not None:
         shutil.chown(parent, user)

@@ -61,7 +61,7 @@ def _fine_tune(stack: LocalStack, train_cells: list[Cell], kept_cells: list[Cell
 
 if __name__ == "__main__":
     try:
-        main(Path(sys.argv[1]), Console())
+        main(Path(sys.argv[1]), Console(soft_wrap=True))
     except (LocalStackError, httpx.HTTPError) as exc:
         sys.exit(str(exc))
     except KeyboardInterrupt:
