@@ -26,15 +26,20 @@ def server_home() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def servers(server_home: Path) -> Iterator[Servers]:
+def server_lock(server_home: Path) -> Iterator[Home]:
     home = Home(server_home)
-    servers = Servers(home)
+    yield home
+    home.close()
+
+
+@pytest.fixture(scope="session")
+def servers(server_lock: Home) -> Iterator[Servers]:
+    servers = Servers(server_lock)
     try:
         servers.start()
         yield servers
     finally:
         servers.stop()
-        home.close()
 
 
 @pytest.fixture(scope="session")
