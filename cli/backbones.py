@@ -1,6 +1,5 @@
 """`bitune backbones`."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ from rich.table import Table
 
 from cli.bundled_backbone import BUNDLED_NAME, find_bundled_weights
 from cli.database import transaction
-from cli.environment import load_settings
+from cli.environment import load_settings, make_environment
 from cli.errors import LocalStackError
 from cli.options import HomeOption
 from cli.registration_process import run_registration
@@ -33,8 +32,7 @@ def add(
         source = _find_bundled(name)
     if source is not None and from_hub:
         raise LocalStackError("give --from FILE or --from-hub, not both")
-    load_settings(home)
-    run_registration(name, source, os.environ)
+    run_registration(name, source, make_environment(load_settings(home)))
     typer.echo(f"The backbone {name} is registered.")
 
 

@@ -1,5 +1,6 @@
 """Starts `cli.registration`, so that whoever calls needs no torch."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ def run_registration(name: str, source: Path | None, environment: Mapping[str, s
     """Without a source the weights come from the hub. Raises LocalStackError saying why it failed."""
     result = subprocess.run(
         [sys.executable, "-m", "cli.registration", name, *([] if source is None else [str(source)])],
-        env=environment,
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,

@@ -60,12 +60,14 @@ def service(service_settings: Settings, server_lock: Home) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def user(service: Service, service_settings: Settings) -> User:
+def user(service: Service, service_settings: Settings) -> Iterator[User]:
     engine = make_engine(service_settings.database_url.get_secret_value())
     with make_session_factory(engine).begin() as session:
         key = create_key(session, project_id=ensure_project(session), name="test", scopes=ALL_SCOPES)
     engine.dispose()
-    return User(service.url, key.secret)
+    user = User(service.url, key.secret)
+    yield user
+    user.client.close()
 
 
 @pytest.fixture(scope="session")
