@@ -11,6 +11,7 @@ from core.db.session import SessionFactory
 from core.dispatch import Dispatcher
 from core.settings import Settings
 from core.storage import Storage
+from worker.work_dirs import WorkDirs
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class WorkerContext:
     storage: Storage
     dispatcher: Dispatcher
     worker_id: str
+    work_dirs: WorkDirs
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager

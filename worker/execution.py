@@ -1,8 +1,6 @@
 """Claims runs and brings each to one end, whatever happens on the way."""
 
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import assert_never
@@ -48,7 +46,7 @@ def drain(context: WorkerContext) -> None:
 
 def execute(context: WorkerContext, held: Claim) -> None:
     log.info("run_started", kind=held.kind)
-    with _work_dir(context, held) as work_dir, Heartbeat(context, held) as beat:
+    with context.work_dirs.attempt(held) as work_dir, Heartbeat(context, held) as beat:
         try:
             _run(context, held, beat, work_dir)
             log.info("run_succeeded")
@@ -107,14 +105,3 @@ def _end(context: WorkerContext, beat: Heartbeat, write: Callable[[Session], Non
         outwait(commit, seconds=context.settings.lease_seconds, stop=context.stopping)
     except (LostClaimError, *OUTAGES) as exc:
         log.warning("end_not_written", error=type(exc).__name__)
-
-
-@contextmanager
-def _work_dir(context: WorkerContext, held: Claim) -> Iterator[Path]:
-    """A folder of this attempt alone, gone when it ends."""
-    path = context.settings.work_dir.absolute() / f"{held.run_id}-{held.attempt}"
-    path.mkdir(parents=True)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)

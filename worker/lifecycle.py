@@ -22,6 +22,7 @@ from worker.execution import drain
 from worker.gpus import count_gpus
 from worker.slots import Slots
 from worker.sweeper import Sweeper
+from worker.work_dirs import WorkDirs
 
 log = structlog.get_logger()
 
@@ -31,18 +32,21 @@ class WorkerLifecycle:
 
     def __init__(self, settings: Settings) -> None:
         self._engine = make_engine(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
+        worker_id = make_id("worker")
         self._context = WorkerContext(
             settings=settings,
             sessions=make_session_factory(self._engine),
             storage=Storage.from_settings(settings),
             dispatcher=Dispatcher(settings.broker_url.get_secret_value()),
-            worker_id=make_id("worker"),
+            worker_id=worker_id,
+            work_dirs=WorkDirs(settings.work_dir, worker_id),
         )
         self.slots = Slots(count=settings.worker_slots, drain=partial(drain, self._context))
         self._sweeper = Sweeper(self._context)
         self._looker = threading.Thread(target=self._look, name="looker")
 
     def start(self) -> None:
+        self._context.work_dirs.open()
         self._register()
         self._sweeper.start()
         self._looker.start()
@@ -57,6 +61,7 @@ class WorkerLifecycle:
         self.slots.close()
         self._sweeper.close()
         self._leave()
+        self._context.work_dirs.close()
         self._context.dispatcher.close()
         self._engine.dispose()
 
