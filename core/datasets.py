@@ -12,7 +12,7 @@ from core.errors import ConflictError, NotFoundError
 from core.ids import make_id
 from core.paging import Page, PageRequest, fetch_page
 from core.runs import claims, lifecycle
-from core.runs.types import Claim, RunKind
+from core.runs.types import Claim, FailureClass, RunKind, StatusReason
 from core.states import TERMINAL, RunStatus
 from core.storage import StoredObject
 from core.storage_keys import dataset_prefix, upload_prefix
@@ -171,6 +171,15 @@ def _create(
     session.add(dataset)
     session.flush()
     return DatasetState(dataset, run)
+
+
+def fail_import(session: Session, held: Claim, failure: FailureClass, reason: StatusReason) -> None:
+    """As `claims.fail`; with the last try the bytes go too."""
+    claims.fail(session, held, failure, reason)
+    if lifecycle.is_terminal(session.get_one(Run, held.run_id)):
+        dataset, upload = get_dataset_of_run(session, held.run_id)
+        deletions.schedule(session, upload_prefix(upload.id))
+        deletions.schedule(session, dataset_prefix(dataset.id))
 
 
 def _refuse_if_needed(session: Session, dataset: Dataset, run: Run) -> None:

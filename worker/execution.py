@@ -8,6 +8,7 @@ from typing import assert_never
 import structlog
 from sqlalchemy.orm import Session
 
+from core import datasets
 from core.errors import InvalidInputError
 from core.runs import claims
 from core.runs.types import Claim, FailureClass, LostClaimError, RunKind, Signal
@@ -89,7 +90,8 @@ def _stop(session: Session, *, held: Claim, signal: Signal) -> None:
 
 def _fail(context: WorkerContext, held: Claim, beat: Heartbeat, failed: AttemptFailedError) -> None:
     log.warning("run_failed", code=failed.reason.code, failure=failed.failure)
-    _end(context, beat, lambda session: claims.fail(session, held, failed.failure, failed.reason))
+    fail = datasets.fail_import if held.kind is RunKind.IMPORT else claims.fail
+    _end(context, beat, lambda session: fail(session, held, failed.failure, failed.reason))
 
 
 def _end(context: WorkerContext, beat: Heartbeat, write: Callable[[Session], None]) -> None:

@@ -10,6 +10,7 @@ from typing import TextIO
 from core.runs.types import Claim
 
 LOCK_FILE = "lock"
+NEW = ".new"
 
 
 class WorkDirs:
@@ -21,10 +22,13 @@ class WorkDirs:
         self._lock: TextIO | None = None
 
     def open(self) -> None:
-        self._own.mkdir(parents=True)
-        self._lock = _try_lock(self._own)
+        new = self._own.with_suffix(NEW)
+        new.mkdir(parents=True)
+        self._lock = _try_lock(new)
+        new.rename(self._own)  # from the first moment under this name it is locked
         for path in self._root.iterdir():
-            _remove_if_lost(path)
+            if path.suffix != NEW:
+                _remove_if_lost(path)
 
     def close(self) -> None:
         shutil.rmtree(self._own, ignore_errors=True)
@@ -55,7 +59,7 @@ def _try_lock(directory: Path) -> TextIO | None:
 def _remove_if_lost(directory: Path) -> None:
     try:
         lock = _try_lock(directory)
-    except FileNotFoundError:  # another worker removes it, or has made it but for its lock
+    except FileNotFoundError:  # another worker removes it
         return
     if lock is not None:
         shutil.rmtree(directory, ignore_errors=True)
