@@ -1,8 +1,10 @@
 """How an attempt ends that did not succeed, as exceptions that carry what becomes of the run."""
 
 import signal
+from typing import Literal
 
 from core.errors import BituneError
+from core.ingest.errors import ImportRejectedError
 from core.runs.types import FailureClass, Signal, StatusReason
 from core.trainer_protocol import ExitCode, Failed
 
@@ -45,8 +47,9 @@ def describe_exit(status: int, said: Failed | None) -> AttemptFailedError:
 
 
 def describe_error(error: BituneError) -> AttemptFailedError:
-    """What the user asked for cannot be done."""
-    reason = StatusReason(code=error.code, message=error.message, hint=error.hint, owner="user")
+    """What the user asked for cannot be done, or the pictures do not allow it."""
+    owner: Literal["data", "user"] = "data" if isinstance(error, ImportRejectedError) else "user"
+    reason = StatusReason(code=error.code, message=error.message, hint=error.hint, owner=owner)
     return AttemptFailedError(FailureClass.USER, reason)
 
 

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -52,7 +53,7 @@ def test_bad_archive_fails_with_a_reason_and_leaves_nothing(
     user: User,
     service_settings: Settings,
     tmp_path: Path,
-    make,  # type: ignore[no-untyped-def]  # noqa: ANN001 - a table of functions
+    make: Callable[[Path], Path],
 ) -> None:
     dataset = import_and_fail(user, make(tmp_path / "bad.zip"))
 

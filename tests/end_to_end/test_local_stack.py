@@ -1,0 +1,89 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conditions import wait_until
+from tests.end_to_end.service import User, find_pids
+from tests.end_to_end.test_crashes import LONG
+
+FAST = {
+    "BITUNE_LEASE_SECONDS": "4",
+    "BITUNE_HEARTBEAT_SECONDS": "0.5",
+    "BITUNE_SWEEP_SECONDS": "1",
+    "BITUNE_CHECKPOINT_INTERVAL_SECONDS": "0.5",
+}
+
+
+class Up:
+    """`bitune up` in a process of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._log = home / "up.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> User:
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "cli.main", "up", "--home", str(self._home), "--port", "0"],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **FAST},
+            )
+        wait_until(self._is_ready, seconds=90)
+        url = re.search(r"http://127\.0\.0\.1:\d+", self._log.read_text())
+        assert url is not None
+        return User(url.group(), (self._home / "key").read_text().strip())
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def interrupt(self) -> int:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGINT)
+        return self._process.wait(60)
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self._log.read_text()
+        return "Ready after" in self._log.read_text()
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """Where PostgreSQL's user can go, also when the tests run as root."""
+    with tempfile.TemporaryDirectory(prefix="bitune-up-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder)
+        path.chmod(0o711)
+        yield path
+
+
+def test_killed_stack_leaves_no_orphan_and_its_job_goes_on(home: Path, archive: Path) -> None:
+    up = Up(home)
+    user = up.start()
+    answer = user.client.post("/datasets", files={"file": ("c.zip", archive.read_bytes())}, data={"name": "cells"})
+    job_id = user.post_job(LONG | {"dataset_id": user.wait_for_dataset(answer.json()["id"])["id"]})
+    user.wait_for_checkpoint(job_id)
+
+    up.kill()
+    user.client.close()
+    wait_until(lambda: find_pids(str(home)) == [], seconds=30)
+    user = up.start()
+    job = user.wait_for_end(job_id)
+
+    assert job["status"] == "succeeded", job["status_reason"]
+    assert len(job["attempts"]) >= 2
+    assert job["attempts"][-1]["resumed_from_step"] > 0
+    assert len(user.client.get("/models").json()["data"]) == 1
+    user.client.close()
+    assert up.interrupt() == 0
+    assert find_pids(str(home)) == []
