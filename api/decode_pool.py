@@ -63,6 +63,13 @@ class DecodePool:
         while not self._idle.empty():
             self._idle.get().close()
 
+    def pids(self) -> list[int]:
+        """Of the children that decode nothing right now."""
+        idle = [self._idle.get() for _ in range(self._idle.qsize())]
+        for child in idle:
+            self._idle.put(child)
+        return [child.pid for child in idle]
+
     async def decode_many(self, contents: list[bytes], preprocessing: Preprocessing) -> list[DecodedImage | ImageError]:
         """In the order given; an error stands in the place of its picture."""
         loop = asyncio.get_running_loop()

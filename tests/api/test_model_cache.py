@@ -1,0 +1,126 @@
+import asyncio
+import threading
+from dataclasses import dataclass
+from typing import cast
+
+import pytest
+
+from api.model_cache import ModelCache
+from core.errors import NotFoundError, OverloadedError
+from core.inference.model_card import ModelCard
+from core.inference.predictor import Predictor
+
+SIZE = 100
+
+
+@dataclass
+class Sized:
+    """What the cache looks at of a predictor."""
+
+    size_bytes: int = SIZE
+
+
+class Loader:
+    """Counts its calls; holds them until it is let go."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.release = threading.Event()
+        self.release.set()
+
+    def __call__(self, model_id: str) -> tuple[Predictor, ModelCard]:
+        self.calls.append(model_id)
+        assert self.release.wait(10)
+        if model_id == "missing":
+            raise NotFoundError("model_not_found", "there is no such model")
+        return cast(Predictor, Sized()), cast(ModelCard, None)
+
+
+@pytest.fixture
+def loader() -> Loader:
+    return Loader()
+
+
+def make_cache(loader: Loader, *, room_for: int = 2) -> ModelCache:
+    return ModelCache(capacity_bytes=room_for * SIZE, load=loader)
+
+
+async def use(cache: ModelCache, model_id: str) -> None:
+    async with cache.use(model_id):
+        pass
+
+
+def test_hundred_cold_requests_load_once(loader: Loader) -> None:
+    async def ask() -> None:
+        cache = make_cache(loader)
+        await asyncio.gather(*(use(cache, "a") for _ in range(100)))
+        cache.close()
+
+    asyncio.run(ask())
+    assert loader.calls == ["a"]
+
+
+def test_least_recently_used_goes_first(loader: Loader) -> None:
+    async def ask() -> None:
+        cache = make_cache(loader)
+        for model_id in ("a", "b", "a", "c", "a", "b"):
+            await use(cache, model_id)
+        cache.close()
+
+    asyncio.run(ask())
+    assert loader.calls == ["a", "b", "c", "b"]
+
+
+def test_model_in_use_is_never_evicted(loader: Loader) -> None:
+    async def ask() -> None:
+        cache = make_cache(loader, room_for=1)
+        async with cache.use("a"):
+            with pytest.raises(OverloadedError):
+                await use(cache, "b")
+        await use(cache, "b")
+        cache.close()
+
+    asyncio.run(ask())
+
+
+def test_failed_load_is_told_to_all_and_tried_again_later(loader: Loader) -> None:
+    async def ask() -> None:
+        cache = make_cache(loader)
+        outcomes = await asyncio.gather(*(use(cache, "missing") for _ in range(5)), return_exceptions=True)
+        assert all(isinstance(outcome, NotFoundError) for outcome in outcomes)
+        with pytest.raises(NotFoundError):
+            await use(cache, "missing")
+        cache.close()
+
+    asyncio.run(ask())
+    assert loader.calls == ["missing", "missing"]
+
+
+def test_load_goes_on_when_the_first_who_asked_has_left(loader: Loader) -> None:
+    async def ask() -> None:
+        loader.release.clear()
+        cache = make_cache(loader)
+        first = asyncio.create_task(use(cache, "a"))
+        while not loader.calls:
+            await asyncio.sleep(0.01)
+        first.cancel()
+        second = asyncio.create_task(use(cache, "a"))
+        await asyncio.sleep(0)
+        loader.release.set()
+        await second
+        cache.close()
+
+    asyncio.run(ask())
+    assert loader.calls == ["a"]
+
+
+def test_discarded_model_is_loaded_anew(loader: Loader) -> None:
+    async def ask() -> None:
+        cache = make_cache(loader)
+        await use(cache, "a")
+        cache.discard("a")
+        await use(cache, "a")
+        cache.close()
+
+    asyncio.run(ask())
+    assert loader.calls == ["a", "a"]
