@@ -30,7 +30,7 @@ check: $(STAMP)  ## Format, lint, types, import contracts, Dockerfile and compos
 	$(call timed,ruff format,$(BIN)/ruff format --quiet --check .)
 	$(call timed,ruff check,$(BIN)/ruff check --quiet .)
 	$(call timed,mypy,$(BIN)/mypy)
-	$(call timed,import contracts,$(BIN)/lint-imports --no-timestamps)
+	$(call timed,import contracts,$(BIN)/lint-imports)
 	$(call timed,hadolint,$(BIN)/hadolint docker/Dockerfile)
 	$(call timed,compose,$(COMPOSE_CHECK) -f docker-compose.yml config -q)
 	$(call timed,compose with a GPU,$(COMPOSE_CHECK) -f docker-compose.yml -f docker-compose.gpu.yml config -q)
