@@ -18,6 +18,8 @@ ImageErrorCode = Literal[
     "image_too_small",  # a side under ImageLimits.min_side
     "image_truncated",  # ends too early
     "image_undecodable",  # damaged in any other way
+]
+ProcessErrorCode = Literal[
     "image_decode_crashed",  # the process that decoded it died of it
     "image_decode_timeout",
 ]
@@ -48,7 +50,7 @@ class ImageLimits(BaseModel):
 class ImageError(Exception):
     """A picture that cannot be used."""
 
-    def __init__(self, code: ImageErrorCode, message: str) -> None:
+    def __init__(self, code: ImageErrorCode | ProcessErrorCode, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
