@@ -1,5 +1,6 @@
 """Archives as a stream of members: told by content, nothing extracted, every byte counted."""
 
+import errno
 import gzip
 import struct
 import zlib
@@ -19,6 +20,7 @@ from core.ingest.zip_reader import find_zip_end, read_zip
 
 ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")  # with members, without
 GZIP_SIGNATURE = b"\x1f\x8b\x08"
+ZLIB_OUT_OF_MEMORY = "Error -4 "  # Z_MEM_ERROR; the module raises no MemoryError for it
 VENDOR_ERRORS = (BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError, LookupError)
 
 
@@ -78,6 +80,18 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except VENDOR_ERRORS as exc:
+        if _is_out_of_memory(exc):
+            raise MemoryError from exc
         raise ImportRejectedError(
             "archive_damaged", "the archive is damaged or cut off", hint="make and send it again"
         ) from exc
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    match error:
+        case OSError():
+            return error.errno == errno.ENOMEM
+        case zlib.error():
+            return str(error).startswith(ZLIB_OUT_OF_MEMORY)
+        case _:
+            return False
