@@ -37,9 +37,9 @@ def run_local_stack(
     path: Path, *, port: int, allowed_hosts: tuple[str, ...], console: Console
 ) -> Iterator["LocalStack"]:
     """Ready when entered; all of it is stopped at the end, whatever ended it. SIGTERM counts as Ctrl-C."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup bitune up &` outlives its terminal
-            signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # `nohup bitune up &` outlives its terminal
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     home = Home(path)
     try:
         stack = LocalStack(home, port=port, allowed_hosts=allowed_hosts, console=console)

@@ -1,5 +1,6 @@
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -46,10 +47,9 @@ class Up:
         self._process.kill()
         self._process.wait()
 
-    def stop(self) -> int:
-        """By SIGTERM, which counts as Ctrl-C; a shell makes what it starts in the background ignore SIGINT."""
+    def interrupt(self) -> int:
         assert self._process is not None
-        self._process.terminate()
+        self._process.send_signal(signal.SIGINT)
         return self._process.wait(60)
 
     def _is_ready(self) -> bool:
@@ -67,6 +67,15 @@ def home() -> Iterator[Path]:
         yield path
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell makes what it starts in the background ignore SIGINT, and children inherit that; not what is handled."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_killed_stack_leaves_no_orphan_and_its_job_goes_on(home: Path, archive: Path) -> None:
     up = Up(home)
     user = up.start()
@@ -85,5 +94,5 @@ def test_killed_stack_leaves_no_orphan_and_its_job_goes_on(home: Path, archive: 
     assert job["attempts"][-1]["resumed_from_step"] > 0
     assert len(user.client.get("/models").json()["data"]) == 1
     user.client.close()
-    assert up.stop() == 0
+    assert up.interrupt() == 0
     assert find_pids(str(home)) == []
