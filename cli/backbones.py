@@ -22,7 +22,10 @@ app = typer.Typer(help="Pre-trained weights that jobs start from.", no_args_is_h
 def add(
     name: Annotated[str, typer.Argument(help="timm's name of the architecture, e.g. resnet50.a1_in1k.")],
     source: Annotated[
-        Path | None, typer.Option("--from", help="A .safetensors file or a state dict of torch.", exists=True)
+        Path | None,
+        typer.Option(
+            "--from", help="A .safetensors file or a checkpoint of torch, MoCo's and DINO's among them.", exists=True
+        ),
     ] = None,
     from_hub: Annotated[bool, typer.Option("--from-hub", help="Download timm's own weights.")] = False,
     home: HomeOption = Path(".bitune"),
@@ -32,8 +35,8 @@ def add(
         source = _find_bundled(name)
     if source is not None and from_hub:
         raise LocalStackError("give --from FILE or --from-hub, not both")
-    run_registration(name, source, make_environment(load_settings(home)))
-    typer.echo(f"The backbone {name} is registered.")
+    summary = run_registration(name, source, make_environment(load_settings(home)))
+    typer.echo(f"The backbone {name} is registered.\n{summary}".rstrip())
 
 
 @app.command(name="list")

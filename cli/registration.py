@@ -1,11 +1,14 @@
 """`python -m cli.registration NAME [FILE]`: puts the weights of a backbone into the store and makes them known.
 
-Without FILE they come from the hub. A process of its own, because it needs torch and nothing else of `cli` does.
+Without FILE they come from the hub; of FILE it prints what was taken. A process of its own, because it needs torch
+and nothing else of `cli` does.
 """
 
 import sys
 import tempfile
 from pathlib import Path
+
+import typer
 
 from cli.database import transaction
 from core.backbones import register_backbone, store_weights
@@ -24,7 +27,7 @@ def register(name: str, source: Path | None) -> None:
         if source is None:
             fetch_from_hub(name, weights)
         else:
-            convert_weights(source, name, weights)
+            typer.echo(convert_weights(source, name, weights).summarize())
         stored = store_weights(Storage.from_settings(settings), name, weights)
     with transaction(settings) as session:
         register_backbone(session, description=description, stored=stored)

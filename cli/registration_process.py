@@ -9,8 +9,8 @@ from pathlib import Path
 from cli.errors import LocalStackError
 
 
-def run_registration(name: str, source: Path | None, environment: Mapping[str, str]) -> None:
-    """Without a source the weights come from the hub. Raises LocalStackError saying why it failed."""
+def run_registration(name: str, source: Path | None, environment: Mapping[str, str]) -> str:
+    """What was taken from the source; without one the weights come from the hub. Raises LocalStackError saying why."""
     result = subprocess.run(
         [sys.executable, "-m", "cli.registration", name, *([] if source is None else [str(source)])],
         env={**os.environ, **environment},
@@ -20,3 +20,4 @@ def run_registration(name: str, source: Path | None, environment: Mapping[str, s
     )
     if result.returncode != 0:
         raise LocalStackError(f"the backbone {name} could not be registered: {result.stderr.strip()}")
+    return result.stdout.strip()

@@ -39,5 +39,8 @@ def write_index(path: Path, entries: Iterable[IndexEntry]) -> None:
 
 
 def read_index(path: Path) -> list[IndexEntry]:
-    with gzip.open(path, "rb") as file:
-        return [IndexEntry.model_validate_json(line) for line in file]
+    return parse_index(path.read_bytes())
+
+
+def parse_index(content: bytes) -> list[IndexEntry]:
+    return [IndexEntry.model_validate_json(line) for line in gzip.decompress(content).splitlines()]

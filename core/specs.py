@@ -1,11 +1,12 @@
-"""What a user asks of a job, frozen; and `resolve`, which turns every "auto" into a number."""
+"""What a user asks of a job, frozen. `core.resolution` turns every "auto" into a number."""
 
-from math import ceil
-from typing import Annotated, Literal, assert_never
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Auto = Literal["auto"]
+Preset = Literal["default", "paper"]
+EncoderName = Literal["query", "key"]
 
 
 class Spec(BaseModel):
@@ -24,6 +25,22 @@ class BiTuningSpec(Spec):
         "auto", description="Momentum of the key encoder (m)"
     )
     projection_dim: int = Field(128, ge=1, le=4096, description="Width of the projector (L)")
+    projector: Literal["linear", "mlp"] = Field(
+        "linear", description="`linear`: one layer; `mlp`: two with a ReLU between"
+    )
+    ccl_weight: float = Field(1.0, ge=0, le=100, description="Weight of the categorical contrastive loss")
+    cce_weight: float = Field(1.0, ge=0, le=100, description="Weight of the contrastive cross-entropy loss")
+    detach_head: bool = Field(
+        True, description="Whether the contrastive cross-entropy leaves the classifier head alone"
+    )
+    queue_fill: Literal["mask", "noise"] | Auto = Field(
+        "auto", description="Slots without a key yet: `mask` leaves them out, `noise` holds random unit vectors"
+    )
+    key_norm: Literal["batch", "momentum"] = Field(
+        "batch",
+        description="Batch norm of the key encoder: `batch` uses the statistics of its own batch, "
+        "`momentum` an average of the query encoder's running statistics",
+    )
 
 
 class VanillaSpec(Spec):
@@ -32,7 +49,13 @@ class VanillaSpec(Spec):
     type: Literal["vanilla"] = "vanilla"
 
 
-MethodSpec = Annotated[BiTuningSpec | VanillaSpec, Field(discriminator="type")]
+class LinearProbeSpec(Spec):
+    """Only the classifier head learns; the backbone stays as it was pre-trained."""
+
+    type: Literal["linear_probe"] = "linear_probe"
+
+
+MethodSpec = Annotated[BiTuningSpec | VanillaSpec | LinearProbeSpec, Field(discriminator="type")]
 
 
 class EarlyStoppingSpec(Spec):
@@ -45,9 +68,29 @@ class OptimizationSpec(Spec):
     epochs: Annotated[int, Field(ge=1, le=10_000)] | Auto = Field(
         "auto", description="Passes over the training samples"
     )
-    batch_size: Annotated[int, Field(ge=2, le=4096)] | Auto = Field("auto", description="Samples a step")
+    batch_size: Annotated[int, Field(ge=2, le=4096)] | Auto = Field(
+        "auto", description="Samples a step, over all GPUs and micro-batches"
+    )
+    micro_batch_size: Annotated[int, Field(ge=1, le=4096)] | None = Field(
+        None, description="Samples at once on a device; null: the whole batch, halved whenever memory does not suffice"
+    )
     learning_rate: Annotated[float, Field(gt=0, le=10)] | Auto = Field(
         "auto", description="Of the classifier head; the backbone and the projector learn at a tenth of it"
+    )
+    schedule: Literal["cosine", "step"] | Auto = Field(
+        "auto", description="`cosine` falls to zero; `step` falls to a tenth at 60 % of the steps"
+    )
+    warm_up_fraction: Annotated[float, Field(ge=0, lt=1)] | Auto = Field(
+        "auto", description="Share of the steps over which the rate rises linearly"
+    )
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="Of every parameter")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target spread over all classes")
+    class_weights: dict[str, Annotated[float, Field(gt=0, le=1000)]] | Auto | None = Field(
+        None,
+        description='Weights of the cross-entropy: "auto" is inverse to the class\'s size; unnamed classes weigh 1',
+    )
+    sampling: Literal["shuffled", "balanced"] = Field(
+        "shuffled", description="`balanced`: every class equally often in an epoch, whatever its size"
     )
     image_size: Annotated[int, Field(ge=32, le=1024)] | Auto = Field(
         "auto", description="Side of the square crops in pixels"
@@ -55,12 +98,16 @@ class OptimizationSpec(Spec):
     augmentation: Literal["standard", "none"] = Field(
         "standard", description="`standard`: random resized crops (0.2 to 1) and horizontal flips; `none`: centre crops"
     )
-    early_stopping: EarlyStoppingSpec | None = None
+    precision: Literal["fp32", "bf16"] | Auto = Field(
+        "auto", description='"auto" is bf16 on a GPU, fp32 on a CPU; momentum and contrastive losses are fp32 always'
+    )
+    early_stopping: EarlyStoppingSpec | None = Field(None, description="Stops when validation stops getting better")
 
 
 class TrainingSpec(Spec):
     """One fine-tuning, whatever the dataset."""
 
+    preset: Preset = Field("default", description='What "auto" means: our rules, or the recipe of the paper\'s authors')
     backbone: str = Field(
         "tf_efficientnet_lite0", min_length=1, max_length=200, description="A registered backbone: see `GET /backbones`"
     )
@@ -69,37 +116,53 @@ class TrainingSpec(Spec):
     )
     method: MethodSpec = BiTuningSpec()
     training: OptimizationSpec = OptimizationSpec()
+    compare_to_baseline: bool = Field(
+        False, description="Also trains `vanilla` and `linear_probe` with the same budget, and reports the difference"
+    )
     validation_fraction: float = Field(
         0.2, gt=0, lt=1, description="Share of the training samples that validates, unless the archive has `val/`"
     )
-    seed: int = Field(0, ge=0, lt=2**31)
-    gpus: Annotated[int, Field(ge=0, le=1)] | Auto = Field(
-        "auto", description='"auto" is one where there is one, else the CPU'
+    seed: int = Field(0, ge=0, lt=2**31, description="Of the head, the order, the crops and the validation split")
+    gpus: Annotated[int, Field(ge=0, le=16)] | Auto = Field(
+        "auto", description='"auto" is one where there is one, else the CPU; 0 is the CPU'
     )
-    max_runtime_seconds: int = Field(86_400, ge=1, le=2_592_000)
+    max_runtime_seconds: int = Field(86_400, ge=1, le=2_592_000, description="The job fails when it runs for longer")
 
 
 class ResolvedBiTuningSpec(BiTuningSpec):
     queue_size: int
     encoder_momentum: float
+    queue_fill: Literal["mask", "noise"]
 
 
 class ResolvedOptimizationSpec(OptimizationSpec):
     epochs: int
     batch_size: int
     learning_rate: float
+    schedule: Literal["cosine", "step"]
+    warm_up_fraction: float
+    class_weights: dict[str, float] | None
     image_size: int
 
 
-ResolvedMethodSpec = Annotated[ResolvedBiTuningSpec | VanillaSpec, Field(discriminator="type")]
+ResolvedMethodSpec = Annotated[ResolvedBiTuningSpec | VanillaSpec | LinearProbeSpec, Field(discriminator="type")]
 
 
 class ResolvedSpec(TrainingSpec):
-    """What is run: every number fixed. It is a valid `TrainingSpec` again, so posting it repeats the run."""
+    """What is run: every number fixed. It is a valid `TrainingSpec` again, so posting it repeats the run.
+
+    `gpus` and `precision` may stay "auto": they belong to the machine, not to the dataset.
+    """
 
     backbone_sha256: str
     method: ResolvedMethodSpec
     training: ResolvedOptimizationSpec
+
+    @property
+    def contenders(self) -> list[ResolvedMethodSpec]:
+        """The method asked for, then the baselines that it is compared to."""
+        baselines: list[ResolvedMethodSpec] = [VanillaSpec(), LinearProbeSpec()] if self.compare_to_baseline else []
+        return [self.method, *(baseline for baseline in baselines if baseline != self.method)]
 
 
 class BackboneDescription(Spec):
@@ -113,76 +176,3 @@ class BackboneDescription(Spec):
     crop_pct: float  # the centre crop's share of the resized shorter side
     num_features: int
     num_parameters: int
-
-
-class DatasetFacts(Spec):
-    """What the rules for "auto" look at in a dataset, after validation is set aside."""
-
-    train_samples: int
-    smallest_class: int
-    num_classes: int
-
-
-class BackboneFacts(Spec):
-    """What the rules for "auto" look at in a backbone."""
-
-    sha256: str
-    image_size: int
-
-
-def resolve(spec: TrainingSpec, dataset: DatasetFacts, backbone: BackboneFacts) -> ResolvedSpec:
-    """Fixes every "auto" from the dataset and the backbone alone, never from the machine."""
-    training = _resolve_training(spec.training, dataset, backbone)
-    total_steps = training.epochs * count_steps_per_epoch(dataset.train_samples, training.batch_size)
-    return ResolvedSpec(
-        **spec.model_dump(exclude={"backbone_sha256", "method", "training"}),
-        backbone_sha256=backbone.sha256,
-        method=_resolve_method(spec.method, dataset, total_steps),
-        training=training,
-    )
-
-
-def count_steps_per_epoch(train_samples: int, batch_size: int) -> int:
-    """Batches in an epoch; the last short one is dropped unless it is the only one."""
-    return max(1, train_samples // batch_size)
-
-
-def _resolve_training(
-    spec: OptimizationSpec, dataset: DatasetFacts, backbone: BackboneFacts
-) -> ResolvedOptimizationSpec:
-    batch_size = max(2, min(48, dataset.train_samples)) if spec.batch_size == "auto" else spec.batch_size
-    steps_per_epoch = count_steps_per_epoch(dataset.train_samples, batch_size)
-    return ResolvedOptimizationSpec(
-        epochs=_clamp(ceil(600 / steps_per_epoch), 10, 40) if spec.epochs == "auto" else spec.epochs,
-        batch_size=batch_size,
-        learning_rate=0.01 * batch_size / 48 if spec.learning_rate == "auto" else spec.learning_rate,
-        image_size=backbone.image_size if spec.image_size == "auto" else spec.image_size,
-        augmentation=spec.augmentation,
-        early_stopping=spec.early_stopping,
-    )
-
-
-def _resolve_method(
-    spec: BiTuningSpec | VanillaSpec, dataset: DatasetFacts, total_steps: int
-) -> ResolvedBiTuningSpec | VanillaSpec:
-    match spec:
-        case BiTuningSpec():
-            return ResolvedBiTuningSpec(
-                temperature=spec.temperature,
-                queue_size=_clamp(dataset.smallest_class, 8, 32) if spec.queue_size == "auto" else spec.queue_size,
-                encoder_momentum=_momentum(total_steps) if spec.encoder_momentum == "auto" else spec.encoder_momentum,
-                projection_dim=spec.projection_dim,
-            )
-        case VanillaSpec():
-            return spec
-        case _:
-            assert_never(spec)
-
-
-def _momentum(total_steps: int) -> float:
-    """Keeps the horizon 1/(1-m) at a tenth of the run: 0.999 at the reference recipe's 10,000 steps."""
-    return min(0.9999, max(0.9, 1 - 10 / total_steps))
-
-
-def _clamp(value: int, low: int, high: int) -> int:
-    return min(high, max(low, value))

@@ -1,4 +1,4 @@
-"""What the worker and the trainer process say to each other: one job file, JSON lines, an exit code."""
+"""What the worker and the trainer process say to each other: one task file, JSON lines, an exit code."""
 
 from enum import IntEnum
 from pathlib import Path
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from core.specs import BackboneDescription, ResolvedSpec
 
-JOB_FILE = "job.json"
+TASK_FILE = "job.json"
 LINES_FIFO = "lines.fifo"
 
 
@@ -37,21 +37,38 @@ class Lineage(_Message):
     code_version: str
 
 
-class TrainerJob(_Message):
-    """`job.json`: everything one attempt needs. The process reads and writes nothing else."""
+class Task(_Message):
+    """`job.json`: everything the process needs. It reads and writes nothing else."""
 
     spec: ResolvedSpec
     classes: list[str]  # in the frozen order of the dataset; a label is an index into it
     backbone: BackboneDescription
     weights_path: Path  # of the pre-trained backbone: safetensors in timm's names
+    device: str = "cpu"  # "cpu" or "cuda"
+    num_threads: int | None = None
+
+
+class ProbeJob(Task):
+    """A few steps on made-up pictures, to see how fast they go."""
+
+    type: Literal["probe"] = "probe"
+
+
+class TrainerJob(Task):
+    """One attempt at a training."""
+
+    type: Literal["train"] = "train"
     dataset_dir: Path  # holds index.jsonl.gz and shards/, see core.dataset_index
     cache_dir: Path  # decoded pixels, shared by all jobs of the host
+    cache_max_bytes: int | None = None  # None is no bound
     output_dir: Path  # checkpoints and the artifact are written below it
     resume_dir: Path | None = None  # a checkpoint's directory
     checkpoint_interval_seconds: float = 60.0
-    device: str = "cpu"  # "cpu" or "cuda"
-    num_threads: int | None = None
     lineage: Lineage | None = None  # None when run by hand
+
+
+AnyTask = Annotated[TrainerJob | ProbeJob, Field(discriminator="type")]
+TASK: TypeAdapter[AnyTask] = TypeAdapter(AnyTask)
 
 
 class Progress(_Message):
@@ -96,12 +113,30 @@ class Note(_Message):
     details: dict[str, Any] = {}  # JSON values; the shape depends on the code
 
 
+class Speed(_Message):
+    """How fast training goes, the mean over all contenders."""
+
+    seconds_per_step: float
+    seconds_per_picture: float  # of validation, with every encoder that is validated
+    seconds_beside: float  # building, checkpoints, the last evaluation
+    device: str  # its name
+
+
+class Measured(_Message):
+    """What a probe was for."""
+
+    type: Literal["measured"] = "measured"
+    speed: Speed
+
+
 class Finished(_Message):
     """The artifact stands in `directory`: weights.safetensors and model.json."""
 
     type: Literal["finished"] = "finished"
     directory: Path
     metrics: dict[str, float]
+    speed: Speed | None  # None when nothing was left to train
+    seconds: float  # without the pictures' decoding
 
 
 class Failed(_Message):
@@ -114,7 +149,7 @@ class Failed(_Message):
 
 
 Line = Annotated[
-    Progress | Metrics | CheckpointSaved | Note | Finished | Failed,
+    Progress | Metrics | CheckpointSaved | Note | Measured | Finished | Failed,
     Field(discriminator="type"),
 ]
 LINE: TypeAdapter[Line] = TypeAdapter(Line)

@@ -5,28 +5,68 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from core.inference.preprocessing import Preprocessing
-from core.specs import ResolvedSpec
+from core.specs import EncoderName, ResolvedSpec
 from core.trainer_protocol import Lineage
 
 CARD_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 
 
-class Evaluation(BaseModel):
-    """How good the model is on one split."""
-
+class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ClassScores(_Frozen):
+    """Of one class, against the rest; a ratio of nothing is 0."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    support: int  # samples that are of the class
+
+
+class Mistake(_Frozen):
+    sample_id: str
+    path: str  # in the archive
+    label: str
+    predicted: str
+    probability: float  # of what was predicted
+
+
+class Confusion(_Frozen):
+    label: str
+    predicted: str
+    count: int
+
+
+class Comparison(_Frozen):
+    """A baseline, trained with the same budget, on the same samples."""
+
+    method: str
+    accuracy: float
+    accuracy_difference: float  # the model's accuracy minus the baseline's
+    interval: tuple[float, float]  # 95 % of the difference, paired
+
+
+class Evaluation(_Frozen):
+    """How good the model is on one split."""
 
     split: Literal["test", "val"]  # "val" where the dataset keeps no test split: training chose by it, so optimistic
     num_samples: int
     accuracy: float
-    loss: float
-    confusion: list[list[int]]  # [true class][predicted class], in the order of `classes`
+    accuracy_interval: tuple[float, float]  # 95 %
+    loss: float  # after calibration
+    calibration_error: float  # expected, of the top label, after calibration
+    calibration_error_before: float
+    classes: list[ClassScores]
+    confusion_matrix: list[list[int]] | None  # [true class][predicted class]; None where the classes are many
+    most_confused: list[Confusion]
+    worst_mistakes: list[Mistake]  # those that the model was surest of
+    comparisons: list[Comparison]  # with `compare_to_baseline`
 
 
-class ModelCard(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class ModelCard(_Frozen):
     format_version: int = 1
     classes: list[str]
     backbone: str
@@ -34,6 +74,8 @@ class ModelCard(BaseModel):
     num_features: int
     preprocessing: Preprocessing
     weights_sha256: str
+    encoder: EncoderName  # which one was better on validation
+    temperature: float  # that logits are divided by, fitted on validation: probabilities are calibrated
     metrics: dict[str, float]
     evaluation: Evaluation
     spec: ResolvedSpec

@@ -19,6 +19,7 @@ class Predictor:
     def __init__(self, classifier: Classifier, card: ModelCard, device: torch.device) -> None:
         self._classifier = classifier.eval().to(device)
         self._device = device
+        self._temperature = card.temperature
         self._normalize = Normalizer(card.preprocessing, device)
 
     @classmethod
@@ -41,7 +42,8 @@ class Predictor:
         writable = np.require(pixels, requirements=["C", "W"])  # torch warns of memory that it may not write to
         with torch.inference_mode():
             images = self._normalize(to_channels_first(torch.from_numpy(writable).to(self._device)))
-            probabilities: NDArray[np.float32] = self._classifier(images).float().softmax(dim=1).cpu().numpy()
+            logits = self._classifier(images).float() / self._temperature
+            probabilities: NDArray[np.float32] = logits.softmax(dim=1).cpu().numpy()
         return probabilities
 
 

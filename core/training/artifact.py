@@ -2,29 +2,37 @@
 
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 from safetensors.torch import save_file
 from torch import Tensor
 
 from core.inference.model_card import CARD_FILE, WEIGHTS_FILE, Evaluation, ModelCard
 from core.inference.preprocessing import make_preprocessing
+from core.specs import EncoderName
 from core.trainer_protocol import TrainerJob
 from core.training.whole_files import whole_directory
 
 
-def write_artifact(
-    directory: Path, job: TrainerJob, weights: dict[str, Tensor], *, metrics: dict[str, float], evaluation: Evaluation
-) -> None:
-    """`weights` are a Classifier's; they are stored on the CPU whatever they were trained on."""
+class Artifact(NamedTuple):
+    weights: dict[str, Tensor]  # of a Classifier
+    encoder: EncoderName
+    temperature: float
+    metrics: dict[str, float]
+    evaluation: Evaluation
+
+
+def write_artifact(directory: Path, job: TrainerJob, artifact: Artifact) -> None:
+    """The weights are stored on the CPU whatever they were trained on."""
     with whole_directory(directory) as part:
-        save_file({key: value.cpu().contiguous() for key, value in weights.items()}, part / WEIGHTS_FILE)
+        save_file({key: value.cpu().contiguous() for key, value in artifact.weights.items()}, part / WEIGHTS_FILE)
         with (part / WEIGHTS_FILE).open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        card = _make_card(job, weights_sha256=sha256, metrics=metrics, evaluation=evaluation)
+        card = _make_card(job, artifact, weights_sha256=sha256)
         (part / CARD_FILE).write_text(card.model_dump_json(indent=2))
 
 
-def _make_card(job: TrainerJob, *, weights_sha256: str, metrics: dict[str, float], evaluation: Evaluation) -> ModelCard:
+def _make_card(job: TrainerJob, artifact: Artifact, *, weights_sha256: str) -> ModelCard:
     return ModelCard(
         classes=job.classes,
         backbone=job.backbone.name,
@@ -32,8 +40,10 @@ def _make_card(job: TrainerJob, *, weights_sha256: str, metrics: dict[str, float
         num_features=job.backbone.num_features,
         preprocessing=make_preprocessing(job.backbone, job.spec.training.image_size),
         weights_sha256=weights_sha256,
-        metrics=metrics,
-        evaluation=evaluation,
+        encoder=artifact.encoder,
+        temperature=artifact.temperature,
+        metrics=artifact.metrics,
+        evaluation=artifact.evaluation,
         spec=job.spec,
         lineage=job.lineage,
     )

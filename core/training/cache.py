@@ -6,15 +6,17 @@ side at most L = 1.5 S (never enlarged), in the top left corner of an L × L can
 would see in the original. Rows that no crop will ever be taken from are holes of the file and take no space.
 
 The folder's name is a hash of everything that decides about pixels; another size or version is another folder.
+Its time of change is when it was opened last; its locks and its end are told in `cache_eviction`.
 """
 
-import fcntl
 import hashlib
 import os
-import time
-from collections.abc import Callable, Iterator
+import shutil
+import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +29,8 @@ from core.dataset_index import INDEX_FILE, SHARDS_DIR, IndexEntry
 from core.errors import InvalidInputError
 from core.images import ImageError, ImageLimits, decode_rgb
 from core.inference.preprocessing import Preprocessing, prepare
+from core.training.cache_eviction import LOCK_SUFFIX, make_room
+from core.training.file_lock import LockMode, locked
 from core.training.whole_files import whole_directory
 
 VERSION = 1
@@ -34,12 +38,16 @@ CANVAS_SHARE = 1.5  # L / S: the average crop of a large picture is then neither
 SQUARES_FILE = "squares.npy"
 CANVASES_FILE = "canvases.npy"
 SIZES_FILE = "sizes.npy"
+ARRAY_FILES = (SQUARES_FILE, CANVASES_FILE, SIZES_FILE)
 MANIFEST_FILE = "manifest.json"
-LOCK_POLL_SECONDS = 0.2
+BUILD_LOCK_SUFFIX = ".build_lock"
+CHECKED_BLOCKS = 256  # of each file: damage that is longer than this share of it is always seen
+CHECKED_BLOCK_BYTES = 32 * 1024  # a file of up to 8 MiB is read whole
 
 
-class PixelCache(NamedTuple):
-    """In the order of the index."""
+@dataclass(frozen=True, eq=False)
+class PixelCache:
+    """In the order of the index; an opened one is in use, and not evicted, for as long as it lives."""
 
     squares: NDArray[np.uint8]  # (N, S, S, 3)
     canvases: NDArray[np.uint8]  # (N, L, L, 3)
@@ -55,24 +63,30 @@ class CacheSource(NamedTuple):
 
 
 class Manifest(BaseModel):
-    """The sizes of the files, to notice a damaged cache."""
+    """What the files must be, to notice a damaged cache."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sizes_bytes: dict[str, int]
+    checksums: dict[str, str]  # by file name
 
 
-def open_cache(cache_dir: Path, source: CacheSource, *, on_progress: Callable[[int], None]) -> PixelCache:
+def open_cache(
+    cache_dir: Path, source: CacheSource, *, on_progress: Callable[[int], None], max_bytes: int | None = None
+) -> PixelCache:
     """Builds what is not there or not whole; of two jobs that ask at once, one builds and the other waits.
 
     `on_progress` gets the number of pictures done, now and then also while waiting; it may raise to give up.
+    A build evicts caches that nobody uses until all fit `max_bytes`; what still does not fit is built nevertheless.
     """
     directory = cache_dir / _make_key(source)
     cache_dir.mkdir(parents=True, exist_ok=True)
-    with _locked(directory.with_suffix(".lock"), on_wait=lambda: on_progress(0)):
-        if not _is_whole(directory):
-            _build(directory, source, on_progress)
-    return PixelCache(*(np.load(directory / name, mmap_mode="r") for name in (SQUARES_FILE, CANVASES_FILE, SIZES_FILE)))
+    with ExitStack() as stack:
+        stack.enter_context(locked(directory.with_suffix(LOCK_SUFFIX), LockMode.SHARED, on_wait=lambda: on_progress(0)))
+        _ensure_whole(directory, source, on_progress, max_bytes)
+        os.utime(directory)
+        cache = PixelCache(*(np.load(directory / name, mmap_mode="r") for name in ARRAY_FILES))
+        weakref.finalize(cache, stack.pop_all().close)
+    return cache
 
 
 def draw_canvas(image: Image.Image, side: int) -> Image.Image:
@@ -82,7 +96,16 @@ def draw_canvas(image: Image.Image, side: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
-def _build(directory: Path, source: CacheSource, on_progress: Callable[[int], None]) -> None:
+def _ensure_whole(
+    directory: Path, source: CacheSource, on_progress: Callable[[int], None], max_bytes: int | None
+) -> None:
+    with locked(directory.with_suffix(BUILD_LOCK_SUFFIX), LockMode.EXCLUSIVE, on_wait=lambda: on_progress(0)):
+        if not _is_whole(directory):
+            shutil.rmtree(directory, ignore_errors=True)  # who still reads it keeps the files
+            _build(directory, source, on_progress, max_bytes)
+
+
+def _build(directory: Path, source: CacheSource, on_progress: Callable[[int], None], max_bytes: int | None) -> None:
     with whole_directory(directory) as part:
         size = source.preprocessing.image_size
         cache = PixelCache(
@@ -90,9 +113,10 @@ def _build(directory: Path, source: CacheSource, on_progress: Callable[[int], No
             canvases=_create(part / CANVASES_FILE, len(source.entries), round(CANVAS_SHARE * size)),
             sizes=np.zeros((len(source.entries), 2), dtype=np.int64),
         )
+        make_room(directory.parent, max_bytes, on_wait=lambda: on_progress(0))
         _fill(cache, source, on_progress)
         np.save(part / SIZES_FILE, cache.sizes)
-        manifest = Manifest(sizes_bytes={path.name: path.stat().st_size for path in part.iterdir()})
+        manifest = Manifest(checksums={name: _make_checksum(part / name) for name in ARRAY_FILES})
         (part / MANIFEST_FILE).write_text(manifest.model_dump_json())
 
 
@@ -136,11 +160,22 @@ def _create(path: Path, count: int, side: int) -> NDArray[np.uint8]:
 
 
 def _is_whole(directory: Path) -> bool:
-    manifest = directory / MANIFEST_FILE
-    if not manifest.exists():
+    try:
+        manifest = Manifest.model_validate_json((directory / MANIFEST_FILE).read_bytes())
+        return all(_make_checksum(directory / name) == manifest.checksums[name] for name in ARRAY_FILES)
+    except (OSError, ValueError, KeyError):  # a file is not there, or the manifest is damaged
         return False
-    sizes = Manifest.model_validate_json(manifest.read_text()).sizes_bytes
-    return all((directory / name).exists() and (directory / name).stat().st_size == sizes[name] for name in sizes)
+
+
+def _make_checksum(path: Path) -> str:
+    """Of the length and of blocks all over the file, so that it takes no longer for a large one."""
+    size_bytes = path.stat().st_size
+    digest = hashlib.sha256(str(size_bytes).encode())
+    with path.open("rb") as file:
+        for offset in range(0, size_bytes, max(CHECKED_BLOCK_BYTES, size_bytes // CHECKED_BLOCKS)):
+            file.seek(offset)
+            digest.update(file.read(CHECKED_BLOCK_BYTES))
+    return digest.hexdigest()
 
 
 def _make_key(source: CacheSource) -> str:
@@ -148,20 +183,3 @@ def _make_key(source: CacheSource) -> str:
     digest.update(source.preprocessing.model_dump_json(exclude={"mean", "std"}).encode())
     digest.update(f"{VERSION} {CANVAS_SHARE}".encode())
     return digest.hexdigest()[:32]
-
-
-@contextmanager
-def _locked(path: Path, *, on_wait: Callable[[], None]) -> Iterator[None]:
-    with path.open("w") as file:
-        while not _try_lock(file.fileno()):
-            on_wait()
-            time.sleep(LOCK_POLL_SECONDS)
-        yield
-
-
-def _try_lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

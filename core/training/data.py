@@ -1,6 +1,6 @@
 """The samples of a job by split."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ class SampleSet:
     rows: NDArray[np.int64]  # where the samples stand in it, (M,)
     labels: Tensor  # (M,) int64
     sample_ids: list[str]
+    paths: list[str]  # in the archive
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -50,7 +51,12 @@ def load_samples(job: TrainerJob, *, on_progress: Callable[[int, int], None]) ->
     """Decodes what is not decoded yet; `on_progress` gets pictures done and in all."""
     entries = read_index(job.dataset_dir / INDEX_FILE)
     source = CacheSource(job.dataset_dir, entries, make_preprocessing(job.backbone, job.spec.training.image_size))
-    cache = open_cache(job.cache_dir, source, on_progress=lambda done: on_progress(done, len(entries)))
+    cache = open_cache(
+        job.cache_dir,
+        source,
+        on_progress=lambda done: on_progress(done, len(entries)),
+        max_bytes=job.cache_max_bytes,
+    )
     entries = draw_validation(entries, fraction=job.spec.validation_fraction, seed=job.spec.seed)
     samples = SplitSamples(
         train=_select(entries, "train", cache),
@@ -61,13 +67,6 @@ def load_samples(job: TrainerJob, *, on_progress: Callable[[int, int], None]) ->
     return samples
 
 
-def read_in_order(samples: SampleSet, *, batch_size: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """uint8 pixels (B, 3, S, S) and labels (B,), from the first sample to the last."""
-    for start in range(0, len(samples), batch_size):
-        places = np.arange(start, min(start + batch_size, len(samples)))
-        yield samples.read_squares(places).to(device), samples.labels[places].to(device)
-
-
 def _select(entries: list[IndexEntry], split: Split, cache: PixelCache) -> SampleSet:
     rows = [row for row, entry in enumerate(entries) if entry.split == split]
     return SampleSet(
@@ -75,6 +74,7 @@ def _select(entries: list[IndexEntry], split: Split, cache: PixelCache) -> Sampl
         rows=np.array(rows, dtype=np.int64),
         labels=torch.tensor([entries[row].label for row in rows], dtype=torch.int64),
         sample_ids=[entries[row].sample_id for row in rows],
+        paths=[entries[row].path for row in rows],
     )
 
 

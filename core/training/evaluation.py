@@ -1,51 +1,27 @@
 """How good a classifier is on samples that it does not learn from."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from core.inference.classifier import Classifier
 from core.inference.normalize import Normalizer
-from core.training.data import SampleSet, read_in_order
+from core.training.data import SampleSet
+from core.training.ranks import Ranks
 
 BATCH_SIZE = 64
 
 
-class Tally:
-    """Sums over batches; loss, accuracy and confusion come from them."""
+class Tally(NamedTuple):
+    """Of one pass over a split."""
 
-    def __init__(self, num_classes: int, device: torch.device) -> None:
-        self._num_classes = num_classes
-        self._loss = torch.zeros((), dtype=torch.float64, device=device)
-        self._confusion = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=device)
-
-    def add(self, logits: Tensor, labels: Tensor) -> None:
-        """logits: (B, C); labels: (B,)."""
-        self._loss += functional.cross_entropy(logits.double(), labels, reduction="sum")
-        cells = labels * self._num_classes + logits.argmax(dim=1)
-        self._confusion.index_add_(0, cells, torch.ones_like(cells))
-
-    @property
-    def count(self) -> int:
-        return int(self._confusion.sum())
-
-    @property
-    def loss(self) -> float:
-        return float(self._loss) / self.count
-
-    @property
-    def accuracy(self) -> float:
-        return float(self._matrix().trace()) / self.count
-
-    @property
-    def confusion(self) -> list[list[int]]:
-        """[true class][predicted class]"""
-        return [[int(cell) for cell in row] for row in self._matrix().tolist()]
-
-    def _matrix(self) -> Tensor:
-        return self._confusion.view(self._num_classes, self._num_classes)
+    num_samples: int
+    accuracy: float
+    loss: float
 
 
 @torch.inference_mode()
@@ -53,15 +29,36 @@ def evaluate(
     classifier: Classifier,
     samples: SampleSet,
     normalize: Normalizer,
-    device: torch.device,
+    ranks: Ranks,
     *,
     on_batch: Callable[[], None],
 ) -> Tally:
-    """The samples must not be none. `on_batch` may raise to give up."""
-    classifier.eval()
-    tally = Tally(classifier.head.out_features, device)
-    for pixels, labels in read_in_order(samples, batch_size=BATCH_SIZE, device=device):
-        tally.add(classifier(normalize(pixels)), labels)
+    """Each rank looks at its part. The classifier is in eval mode, the samples are not none; `on_batch` may raise."""
+    device = classifier.head.weight.device
+    sums = torch.zeros(3, dtype=torch.float64, device=device)  # samples, right ones, loss
+    for start in range(0, len(samples), BATCH_SIZE):
+        places = np.arange(start + ranks.rank, min(start + BATCH_SIZE, len(samples)), ranks.size)
+        if len(places):  # of the last few samples a rank may get none
+            labels = samples.labels[places].to(device)
+            logits = classifier(normalize(samples.read_squares(places).to(device))).double()
+            right = (logits.argmax(dim=1) == labels).sum()
+            loss = functional.cross_entropy(logits, labels, reduction="sum")
+            sums += torch.stack([torch.full_like(loss, len(places)), right.double(), loss])
         on_batch()
-    classifier.train()
-    return tally
+    ranks.average([sums])
+    count, right_count, loss_sum = (sums * ranks.size).tolist()
+    return Tally(num_samples=round(count), accuracy=round(right_count) / round(count), loss=loss_sum / round(count))
+
+
+@torch.inference_mode()
+def compute_logits(
+    classifier: Classifier, samples: SampleSet, normalize: Normalizer, *, on_batch: Callable[[], None]
+) -> Tensor:
+    """Of every sample in order, (M, C) on the CPU. The classifier is in eval mode; `on_batch` may raise."""
+    device = classifier.head.weight.device
+    parts = []
+    for start in range(0, len(samples), BATCH_SIZE):
+        places = np.arange(start, min(start + BATCH_SIZE, len(samples)))
+        parts.append(classifier(normalize(samples.read_squares(places).to(device))).float().cpu())
+        on_batch()
+    return torch.cat(parts)

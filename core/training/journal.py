@@ -1,10 +1,14 @@
 """What training says of itself: lines for the worker, and a log for people."""
 
 import logging
+import time
 from pathlib import Path
 from typing import Literal
 
-from core.trainer_protocol import CheckpointSaved, Finished, Metrics, Note, Progress
+import torch
+
+from core.specs import ResolvedMethodSpec
+from core.trainer_protocol import CheckpointSaved, Finished, Metrics, Note, Progress, Speed
 from core.training.checkpoint import FILES, Counters
 from core.training.pace import Pace
 from core.training.plan import Plan
@@ -16,65 +20,109 @@ log = logging.getLogger(__name__)
 class Journal:
     """Knows the plan and the pace, so that every progress line carries a rate and an estimate."""
 
-    def __init__(self, recorder: Recorder, plan: Plan, *, val_samples: int, final_samples: int) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        plan: Plan,
+        contenders: list[ResolvedMethodSpec],
+        *,
+        val_samples: int,
+        final_samples: int,
+    ) -> None:
         self._recorder = recorder
+        self._contenders = contenders
         self._plan = plan
         self._val_samples = val_samples  # evaluated after every epoch
         self._final_samples = final_samples  # evaluated once, at the end
         self._pace = Pace()
+        self._started_at = time.monotonic()
 
-    def start(self, step: int) -> None:
-        log.info("training from step %d of %d, %d an epoch", step, self._plan.total_steps, self._plan.steps_per_epoch)
+    def start(self, counters: Counters, notes: list[Note]) -> None:
+        """Of a contender."""
+        method, plan = self._contenders[counters.contender].type, self._plan
+        log.info(
+            "training %s from step %d of %d, %d an epoch", method, counters.step, plan.total_steps, plan.steps_per_epoch
+        )
+        for note in notes:
+            self._recorder.say(note)
         self._pace.restart()
 
-    def count_step(self, step: int) -> None:
+    def count_step(self, counters: Counters) -> None:
         self._pace.count_step()
-        self.say_progress("training", step)
+        self.say_progress("training", counters)
 
-    def count_evaluation(self, num_samples: int) -> None:
-        self._pace.count_evaluation(num_samples)
+    def count_validation(self) -> None:
+        self._pace.count_evaluation(self._val_samples)
 
-    def say_progress(self, stage: Literal["training", "evaluating"], step: int) -> None:
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started_at
+
+    def measure(self, device: torch.device) -> Speed | None:
+        """Over all that was trained so far."""
+        if self._pace.seconds_per_step is None:
+            return None
+        return Speed(
+            seconds_per_step=self._pace.seconds_per_step,
+            seconds_per_picture=self._pace.seconds_per_picture,
+            seconds_beside=self.seconds - self._pace.counted_seconds,
+            device=torch.cuda.get_device_name() if device.type == "cuda" else "CPU",
+        )
+
+    def say_progress(self, stage: Literal["training", "evaluating"], counters: Counters) -> None:
+        left = self._count_steps_left(counters)
         self._recorder.say_progress(
             Progress(
                 stage=stage,
-                step=step,
-                total_steps=self._plan.total_steps,
-                epoch=self._plan.epoch_of(step),
+                step=counters.total_step,
+                total_steps=counters.total_step + left,
+                epoch=self._plan.epoch_of(counters.step),
                 total_epochs=self._plan.epochs,
                 images_per_second=self._pace.images_per_second(self._plan.batch_size),
-                eta_seconds=self._pace.eta_seconds(
-                    steps=self._plan.total_steps - step, evaluations=self._count_evaluations_left(step)
-                ),
+                eta_seconds=self._pace.eta_seconds(steps=left, pictures=self._count_pictures(left)),
             )
         )
 
-    def say_metrics(self, step: int, values: dict[str, float]) -> None:
-        self._recorder.say(Metrics(step=step, epoch=self._plan.epoch_of(step), values=values))
+    def say_metrics(self, counters: Counters, values: dict[str, float]) -> None:
+        """A baseline's carry its name."""
+        prefix = f"{self._contenders[counters.contender].type}_" if counters.contender else ""
+        named = {prefix + name: value for name, value in values.items()}
+        self._recorder.say(Metrics(step=counters.total_step, epoch=self._plan.epoch_of(counters.step), values=named))
 
     def say_epoch(self, counters: Counters) -> None:
-        self.say_metrics(counters.step, counters.metrics)
+        self.say_metrics(counters, counters.metrics)
         values = ", ".join(f"{name} {value:.4f}" for name, value in counters.metrics.items())
         log.info("epoch %d of %d: %s", counters.epochs_validated, self._plan.epochs, values)
 
+    def say_smaller_micro_batch(self, counters: Counters) -> None:
+        message = f"memory ran out: {counters.micro_batch_size} samples at once from here on; the batch stays as it is"
+        details = {"micro_batch_size": counters.micro_batch_size, "step": counters.total_step}
+        self._recorder.say(Note(level="warning", code="micro_batch_halved", message=message, details=details))
+
     def say_checkpoint(self, counters: Counters, directory: Path) -> None:
-        log.info("checkpoint at step %d", counters.step)
+        log.info("checkpoint at step %d", counters.total_step)
         self._recorder.say(
             CheckpointSaved(
-                step=counters.step,
+                step=counters.total_step,
                 epoch=self._plan.epoch_of(counters.step),
                 directory=directory,
                 files=FILES,
                 metrics=counters.metrics,
-                is_best=counters.best is not None and counters.step == counters.best.epoch * self._plan.steps_per_epoch,
+                is_best=self._is_best(counters),
             )
         )
         self._pace.restart()
 
     def say_early_stop(self, counters: Counters) -> None:
-        message = f"no better validation accuracy for {counters.epochs_without_gain} epochs"
+        method = self._contenders[counters.contender].type
+        message = f"{method}: no better validation accuracy for {counters.epochs_without_gain} epochs"
         self._recorder.say(
-            Note(level="info", code="stopped_early", message=message, details={"epoch": counters.epochs_validated})
+            Note(
+                level="info",
+                code="stopped_early",
+                message=message,
+                details={"epoch": counters.epochs_validated, "method": method},
+            )
         )
 
     def say_no_test_split(self) -> None:
@@ -85,6 +133,15 @@ class Journal:
         log.info("finished: %s", finished.metrics)
         self._recorder.say(finished)
 
-    def _count_evaluations_left(self, step: int) -> int:
-        epochs_left = self._plan.epochs - step // self._plan.steps_per_epoch
-        return epochs_left * self._val_samples + self._final_samples
+    def _is_best(self, counters: Counters) -> bool:
+        if counters.contender or counters.best is None:
+            return False
+        return counters.step == counters.best.epoch * self._plan.steps_per_epoch
+
+    def _count_steps_left(self, counters: Counters) -> int:
+        """Of this contender and those that follow; none is left in the end."""
+        return max(0, (len(self._contenders) - counters.contender) * self._plan.total_steps - counters.step)
+
+    def _count_pictures(self, steps: int) -> int:
+        """Those that are validated along as many steps, and evaluated at the end."""
+        return -(-steps // self._plan.steps_per_epoch) * self._val_samples + self._final_samples

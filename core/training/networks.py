@@ -10,7 +10,7 @@ from torch.nn import functional
 from core.errors import InvalidInputError
 from core.inference.backbone_weights import load_backbone
 from core.inference.classifier import Classifier
-from core.specs import BackboneDescription
+from core.specs import BackboneDescription, ResolvedBiTuningSpec
 
 HEAD_STD = 0.01
 
@@ -18,13 +18,10 @@ HEAD_STD = 0.01
 class Encoder(nn.Module):
     """Classifier and projector on the same pooled features."""
 
-    def __init__(self, classifier: Classifier, *, projection_dim: int, generator: torch.Generator) -> None:
+    def __init__(self, classifier: Classifier, spec: ResolvedBiTuningSpec, generator: torch.Generator) -> None:
         super().__init__()
         self.classifier = classifier
-        self.projector = nn.Linear(classifier.head.in_features, projection_dim)
-        bound = classifier.head.in_features**-0.5  # what torch draws a linear layer from
-        nn.init.uniform_(self.projector.weight, -bound, bound, generator=generator)
-        nn.init.uniform_(self.projector.bias, -bound, bound, generator=generator)
+        self.projector = build_projector(classifier.head.in_features, spec, generator)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (B, C), unit projections z (B, L), unit bias-extended features (B, d + 1)."""
@@ -32,6 +29,22 @@ class Encoder(nn.Module):
         logits = self.classifier.head(features)
         projections = functional.normalize(self.projector(features).float(), dim=1)
         return logits, projections, extend(features.float())
+
+
+def build_projector(num_features: int, spec: ResolvedBiTuningSpec, generator: torch.Generator) -> nn.Sequential:
+    """(B, d) to (B, L): one layer as in the authors' code, or MoCo v2's two (arXiv 2003.04297)."""
+    layers: list[nn.Module] = [_make_linear(num_features, spec.projection_dim, generator)]
+    if spec.projector == "mlp":
+        layers = [_make_linear(num_features, num_features, generator), nn.ReLU(), *layers]
+    return nn.Sequential(*layers)
+
+
+def _make_linear(width: int, out_width: int, generator: torch.Generator) -> nn.Linear:
+    linear = nn.Linear(width, out_width)
+    bound = width**-0.5  # what torch draws a linear layer from
+    nn.init.uniform_(linear.weight, -bound, bound, generator=generator)
+    nn.init.uniform_(linear.bias, -bound, bound, generator=generator)
+    return linear
 
 
 def extend(features: Tensor) -> Tensor:

@@ -6,13 +6,14 @@ MEMORY_STEPS = 50  # the rate follows about as many steps, so that a slow start 
 
 
 class Pace:
-    """Measures training steps and evaluated pictures apart, so that the estimate knows of both."""
+    """Measures training steps and validated pictures apart, so that the estimate knows of both."""
 
     def __init__(self) -> None:
         self._steps = 0
-        self._step_seconds = 0.0
-        self._evaluated = 0
-        self._evaluation_seconds = 0.0
+        self._steps_seconds = 0.0
+        self._step_seconds = 0.0  # of late
+        self._pictures = 0
+        self._pictures_seconds = 0.0
         self._mark = time.monotonic()
 
     def restart(self) -> None:
@@ -20,23 +21,37 @@ class Pace:
         self._mark = time.monotonic()
 
     def count_step(self) -> None:
+        seconds = self._lap()
         self._steps += 1
-        weight = max(1 / self._steps, 1 / MEMORY_STEPS)
-        self._step_seconds += weight * (self._lap() - self._step_seconds)
+        self._steps_seconds += seconds
+        self._step_seconds += max(1 / self._steps, 1 / MEMORY_STEPS) * (seconds - self._step_seconds)
 
-    def count_evaluation(self, num_samples: int) -> None:
-        self._evaluated += num_samples
-        self._evaluation_seconds += self._lap()
+    def count_evaluation(self, num_pictures: int) -> None:
+        self._pictures += num_pictures
+        self._pictures_seconds += self._lap()
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """The mean over all steps."""
+        return self._steps_seconds / self._steps if self._steps else None
+
+    @property
+    def seconds_per_picture(self) -> float:
+        """The mean over all that were validated; 0 before the first."""
+        return self._pictures_seconds / self._pictures if self._pictures else 0.0
+
+    @property
+    def counted_seconds(self) -> float:
+        return self._steps_seconds + self._pictures_seconds
 
     def images_per_second(self, batch_size: int) -> float | None:
         return round(batch_size / self._step_seconds, 2) if self._step_seconds else None
 
-    def eta_seconds(self, *, steps: int, evaluations: int) -> float | None:
-        """For as many training steps and evaluated pictures."""
+    def eta_seconds(self, *, steps: int, pictures: int) -> float | None:
+        """For as many training steps and validated pictures, at the rate of late."""
         if not self._steps:
             return None
-        per_evaluation = self._evaluation_seconds / self._evaluated if self._evaluated else 0.0
-        return round(steps * self._step_seconds + evaluations * per_evaluation, 1)
+        return round(steps * self._step_seconds + pictures * self.seconds_per_picture, 1)
 
     def _lap(self) -> float:
         now = time.monotonic()

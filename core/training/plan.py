@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from core.specs import ResolvedSpec, count_steps_per_epoch
+from core.resolution import count_steps_per_epoch
+from core.specs import ResolvedSpec
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,29 @@ def draw_order(sample_keys: NDArray[np.uint64], *, seed: int, epoch: int) -> NDA
     return np.argsort(_mix(sample_keys ^ stream), kind="stable")
 
 
+def draw_balanced_order(
+    sample_keys: NDArray[np.uint64], labels: NDArray[np.int64], *, seed: int, epoch: int
+) -> NDArray[np.int64]:
+    """As many places as there are samples (N,), every class equally often (one more or less) whatever its size."""
+    shuffled = draw_order(sample_keys, seed=seed, epoch=epoch)
+    classes = np.unique(labels)
+    quotas = np.full(len(classes), len(labels) // len(classes))
+    quotas[: len(labels) % len(classes)] += 1
+    chosen = [
+        np.resize(shuffled[labels[shuffled] == label], quota) for label, quota in zip(classes, quotas, strict=True)
+    ]
+    places = np.concatenate(chosen)
+    stream = np.uint64(_hash_int("balanced", seed, epoch))
+    return places[np.argsort(_mix(np.arange(len(places), dtype=np.uint64) * _GOLDEN ^ stream), kind="stable")]
+
+
+def draw_class_scores(num_classes: int, *, seed: int, step: int) -> NDArray[np.float64]:
+    """One number in [0, 1) a class (C,)."""
+    stream = np.uint64(_hash_int("classes", seed, step))
+    mixed = _mix(_mix(np.arange(num_classes, dtype=np.uint64) * _GOLDEN ^ stream))
+    return (mixed >> np.uint64(11)).astype(np.float64) / 2**53
+
+
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     values = (values ^ (values >> np.uint64(30))) * _MIX_1
     values = (values ^ (values >> np.uint64(27))) * _MIX_2

@@ -1,5 +1,6 @@
 """Says what happens, as lines to the worker; where there is no worker, to standard output."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -28,6 +29,13 @@ class Recorder:
         if now >= self._next_progress_at:
             self._next_progress_at = now + PROGRESS_SECONDS
             self.say(progress)
+
+
+@contextmanager
+def open_silent_recorder() -> Iterator[Recorder]:
+    """For the ranks that do not talk."""
+    with Path(os.devnull).open("wb") as out:
+        yield Recorder(out)
 
 
 @contextmanager

@@ -1,27 +1,26 @@
 """One attempt of training, from `job.json` to an exit code."""
 
 import logging
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import assert_never
 
 import torch
 
 from core.errors import BituneError
-from core.trainer_protocol import JOB_FILE, ExitCode, Failed, Progress, TrainerJob
+from core.trainer_protocol import TASK, TASK_FILE, AnyTask, ExitCode, Failed, ProbeJob, Progress, Task, TrainerJob
+from core.training.checkpoint import State, load_state
+from core.training.course import Course
 from core.training.data import SplitSamples, load_samples
 from core.training.errors import DivergedError, InterruptedTraining
-from core.training.journal import Journal
-from core.training.methods.base import Method
-from core.training.methods.build import build_method
-from core.training.networks import build_classifier
-from core.training.plan import Plan
-from core.training.recorder import Recorder, open_recorder
-from core.training.trainer import Trainer
-
-CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")  # torch has no class for it
+from core.training.memory import is_out_of_memory
+from core.training.probe import probe
+from core.training.ranks import Ranks, join_ranks
+from core.training.recorder import Recorder, open_recorder, open_silent_recorder
 
 log = logging.getLogger(__name__)
 
@@ -32,18 +31,22 @@ def run(work_dir: Path) -> ExitCode:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with open_recorder(work_dir) as recorder:
-        return _run_job(work_dir / JOB_FILE, recorder, should_stop=stop.is_set)
+        return _do_task(work_dir / TASK_FILE, recorder, should_stop=stop.is_set)
 
 
-def train(job: TrainerJob, recorder: Recorder, *, should_stop: Callable[[], bool]) -> None:
+def do(task: AnyTask, recorder: Recorder, *, should_stop: Callable[[], bool]) -> None:
     """The same job gives the same weights on the same hardware and versions."""
-    if job.num_threads is not None:
-        torch.set_num_threads(job.num_threads)
-    samples = _load_samples(job, recorder, should_stop)
-    plan = Plan.make(job.spec, train_samples=len(samples.train))
-    final_samples = len(samples.test) or len(samples.val)
-    journal = Journal(recorder, plan, val_samples=len(samples.val), final_samples=final_samples)
-    Trainer(job, _build_method(job), samples, plan, journal, should_stop=should_stop).run()
+    device = torch.device(task.device)
+    _make_deterministic(task, device)
+    with join_ranks(device) as ranks, open_silent_recorder() as silence:
+        voice = recorder if ranks.is_first else silence
+        match task:
+            case TrainerJob():
+                _train(task, voice, ranks, should_stop)
+            case ProbeJob():
+                probe(task, voice, ranks, should_stop=should_stop)
+            case _:
+                assert_never(task)
 
 
 def describe(error: Exception) -> tuple[Failed, ExitCode]:
@@ -53,7 +56,7 @@ def describe(error: Exception) -> tuple[Failed, ExitCode]:
         case DivergedError():
             hint = "lower `learning_rate`, or train with a larger batch"
             return Failed(code="diverged", message=str(error), hint=hint), ExitCode.DIVERGED
-        case _ if _is_out_of_memory(error):
+        case _ if is_out_of_memory(error):
             hint = "lower `batch_size` or `image_size`"
             return Failed(code="out_of_memory", message="the memory is too small", hint=hint), ExitCode.OUT_OF_MEMORY
         case _:
@@ -61,9 +64,9 @@ def describe(error: Exception) -> tuple[Failed, ExitCode]:
             return Failed(code="internal_error", message=message, hint="see the job's log"), ExitCode.INTERNAL
 
 
-def _run_job(job_file: Path, recorder: Recorder, *, should_stop: Callable[[], bool]) -> ExitCode:
+def _do_task(task_file: Path, recorder: Recorder, *, should_stop: Callable[[], bool]) -> ExitCode:
     try:
-        train(TrainerJob.model_validate_json(job_file.read_text()), recorder, should_stop=should_stop)
+        do(TASK.validate_json(task_file.read_bytes()), recorder, should_stop=should_stop)
     except InterruptedTraining:
         return ExitCode.INTERRUPTED
     except Exception as exc:
@@ -74,10 +77,18 @@ def _run_job(job_file: Path, recorder: Recorder, *, should_stop: Callable[[], bo
     return ExitCode.OK
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(part in str(error) for part in CPU_OUT_OF_MEMORY)
+def _make_deterministic(task: Task, device: torch.device) -> None:
+    if task.num_threads is not None:
+        torch.set_num_threads(task.num_threads)
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(mode=True, warn_only=True)  # a warning in the log rather than a dead job
+
+
+def _train(job: TrainerJob, recorder: Recorder, ranks: Ranks, should_stop: Callable[[], bool]) -> None:
+    samples = _load_samples(job, recorder, should_stop)
+    state = State() if job.resume_dir is None else load_state(job.resume_dir)
+    Course(job, samples, state, recorder, ranks, should_stop=should_stop).run()
 
 
 def _load_samples(job: TrainerJob, recorder: Recorder, should_stop: Callable[[], bool]) -> SplitSamples:
@@ -90,15 +101,3 @@ def _load_samples(job: TrainerJob, recorder: Recorder, should_stop: Callable[[],
         recorder.say_progress(Progress(stage="preparing", step=done, total_steps=total, epoch=0, total_epochs=epochs))
 
     return load_samples(job, on_progress=on_progress)
-
-
-def _build_method(job: TrainerJob) -> Method:
-    generator = torch.Generator().manual_seed(job.spec.seed)
-    classifier = build_classifier(
-        job.backbone,
-        job.weights_path,
-        image_size=job.spec.training.image_size,
-        num_classes=len(job.classes),
-        generator=generator,
-    )
-    return build_method(job.spec.method, classifier, generator)

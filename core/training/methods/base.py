@@ -1,26 +1,60 @@
 """What every method is to the trainer."""
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from core.inference.classifier import Classifier
+from core.specs import EncoderName
+from core.trainer_protocol import Note
+from core.training.ranks import Ranks
+
+
+class Batch(NamedTuple):
+    """One rank's share of a step."""
+
+    views: list[Tensor]  # as many as the method asks for, each normalised (B, 3, S, S)
+    labels: Tensor  # (B,)
+
+    def split(self, size: int) -> list[slice]:
+        """Its micro-batches."""
+        count = len(self.labels)
+        return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 class Method(nn.Module, ABC):
-    """Networks and state of one method; `state_dict()` is the whole truth of it. The trainer knows nothing else."""
+    """Networks and state of one method; `state_dict()` is the whole truth of it. The trainer knows nothing else.
+
+    A step is `begin_step`, `encode_keys`, `enqueue_keys`, then `compute_losses` for each micro-batch.
+    """
 
     num_views: int
 
     @property
     @abstractmethod
     def classifier(self) -> Classifier:
-        """What is validated and exported."""
+        """What learns."""
+
+    @property
+    def candidates(self) -> dict[EncoderName, Classifier]:
+        """What is validated; the better is exported."""
+        return {"query": self.classifier}
+
+    @property
+    def notes(self) -> list[Note]:
+        """What a user should know before it starts."""
+        return []
+
+    def begin_step(self, step: int) -> None:
+        """Comes once an optimizer step, before everything else of it."""
+
+    def encode_keys(self, batch: Batch, micro_batch_size: int) -> None:
+        """Everything that needs no gradient; may come again with a smaller micro-batch when memory ran out."""
+
+    def enqueue_keys(self, labels: Tensor, ranks: Ranks) -> None:
+        """Comes once a step, with this rank's labels (B,)."""
 
     @abstractmethod
-    def begin_step(self) -> None:
-        """Comes once an optimizer step, before the losses of its batch."""
-
-    @abstractmethod
-    def compute_losses(self, views: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """`loss` and its parts by name, for `num_views` normalised views (B, 3, S, S) of the same samples."""
+    def compute_losses(self, batch: Batch, part: slice) -> dict[str, Tensor]:
+        """`loss` and its parts by name: means over a micro-batch."""

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class KeyQueue(nn.Module):
@@ -18,6 +19,12 @@ class KeyQueue(nn.Module):
         self.register_buffer("keys", torch.zeros(num_classes, queue_size, width))
         self.register_buffer("pointers", torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer("counts", torch.zeros(num_classes, dtype=torch.int64))
+
+    def fill_with_noise(self, generator: torch.Generator) -> None:
+        """Random unit keys everywhere, as the authors' code starts."""
+        noise = torch.randn(self.keys.shape, generator=generator)
+        self.keys.copy_(functional.normalize(noise, dim=2))
+        self.counts.fill_(self.queue_size)
 
     @property
     def valid(self) -> Tensor:

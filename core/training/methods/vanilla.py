@@ -1,25 +1,23 @@
 """Plain fine-tuning: cross-entropy alone."""
 
 from torch import Tensor
-from torch.nn import functional
 
 from core.inference.classifier import Classifier
-from core.training.methods.base import Method
+from core.training.losses import CrossEntropy
+from core.training.methods.base import Batch, Method
 
 
 class Vanilla(Method):
     num_views = 1
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, criterion: CrossEntropy) -> None:
         super().__init__()
         self.query = classifier
+        self.criterion = criterion
 
     @property
     def classifier(self) -> Classifier:
         return self.query
 
-    def begin_step(self) -> None:
-        """Nothing but the classifier has a state."""
-
-    def compute_losses(self, views: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
-        return {"loss": functional.cross_entropy(self.query(views[0]).float(), labels)}
+    def compute_losses(self, batch: Batch, part: slice) -> dict[str, Tensor]:
+        return {"loss": self.criterion(self.query(batch.views[0][part]), batch.labels[part])}

@@ -18,7 +18,24 @@ def weights(tmp_path: Path) -> Path:
     return tmp_path / "weights.safetensors"
 
 
-def make_card(*classes: str) -> ModelCard:
+def make_evaluation() -> Evaluation:
+    return Evaluation(
+        split="test",
+        num_samples=1,
+        accuracy=1,
+        accuracy_interval=(0.2, 1),
+        loss=0,
+        calibration_error=0,
+        calibration_error_before=0,
+        classes=[],
+        confusion_matrix=None,
+        most_confused=[],
+        worst_mistakes=[],
+        comparisons=[],
+    )
+
+
+def make_card(*classes: str, temperature: float = 1.0) -> ModelCard:
     return ModelCard(
         classes=list(classes),
         backbone=BACKBONE,
@@ -26,8 +43,10 @@ def make_card(*classes: str) -> ModelCard:
         num_features=describe().num_features,
         preprocessing=make_preprocessing(describe(), IMAGE_SIZE),
         weights_sha256="b" * 64,
+        encoder="query",
+        temperature=temperature,
         metrics={},
-        evaluation=Evaluation(split="test", num_samples=1, accuracy=1, loss=0, confusion=[[1]]),
+        evaluation=make_evaluation(),
         spec=make_spec(VANILLA),
         lineage=None,
     )
@@ -43,6 +62,16 @@ def test_probabilities_of_a_picture_do_not_depend_on_its_batch(weights: Path) ->
     assert together.dtype == np.float32
     assert np.allclose(together.sum(axis=1), 1, atol=1e-6)
     assert np.allclose(predictor.predict(pixels[2:3])[0], together[2], atol=1e-5)
+
+
+def test_temperature_softens_probabilities(weights: Path) -> None:
+    sure, softened = (
+        Predictor.load(weights, make_card("a", "b", "c", temperature=temperature)) for temperature in (1.0, 2.0)
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (5, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
+
+    twin = np.sqrt(sure.predict(pixels))  # the softmax of half the logits, but for its sum
+    assert np.allclose(softened.predict(pixels), twin / twin.sum(axis=1, keepdims=True), atol=1e-6)
 
 
 def test_pixels_may_be_read_only(weights: Path) -> None:

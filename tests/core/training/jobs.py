@@ -1,6 +1,7 @@
 """Small jobs: a tiny backbone with random weights, and pictures whose colour says their class."""
 
 import io
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from core.inference.model_card import CARD_FILE, WEIGHTS_FILE, ModelCard
 from core.specs import (
     BackboneDescription,
     EarlyStoppingSpec,
+    LinearProbeSpec,
     ResolvedBiTuningSpec,
     ResolvedMethodSpec,
     ResolvedOptimizationSpec,
@@ -25,7 +27,7 @@ from core.specs import (
 )
 from core.trainer_protocol import Line, TrainerJob, decode_line
 from core.training.recorder import Recorder
-from core.training.run import train
+from core.training.run import do
 from tests.dataset_dirs import Labelled, make_dataset_dir
 
 BACKBONE = "test_efficientnet"
@@ -33,13 +35,15 @@ IMAGE_SIZE = 32
 BATCH_SIZE = 4
 TRAIN_SAMPLES = 14  # of 20 in train: three steps of four, and a rest that is dropped
 COLOURS = ((200, 60, 60), (60, 200, 60))
-BI_TUNING = ResolvedBiTuningSpec(queue_size=3, encoder_momentum=0.9, projection_dim=8)
+BI_TUNING = ResolvedBiTuningSpec(queue_size=3, encoder_momentum=0.9, projection_dim=8, queue_fill="mask")
 VANILLA = VanillaSpec()
+LINEAR_PROBE = LinearProbeSpec()
+METHODS: list[ResolvedMethodSpec] = [BI_TUNING, VANILLA, LINEAR_PROBE]
 
 
 @cache
-def describe() -> BackboneDescription:
-    return describe_backbone(BACKBONE)
+def describe(backbone: str = BACKBONE) -> BackboneDescription:
+    return describe_backbone(backbone)
 
 
 def make_sample(label: int, split: Split, seed: int) -> Labelled:
@@ -53,9 +57,9 @@ def make_dataset(directory: Path, *, train: int = TRAIN_SAMPLES, val: int = 6, t
     return make_dataset_dir(directory, [make_sample(seed % 2, split, seed) for seed, split in enumerate(splits)])
 
 
-def make_weights(path: Path) -> Path:
+def make_weights(path: Path, backbone: str = BACKBONE) -> Path:
     torch.manual_seed(0)
-    save_file(timm.create_model(BACKBONE, pretrained=False).state_dict(), path)
+    save_file(timm.create_model(backbone, pretrained=False).state_dict(), path)
     return path
 
 
@@ -66,19 +70,28 @@ def make_spec(
     learning_rate: float = 0.05,
     seed: int = 0,
     patience: int | None = None,
+    compare_to_baseline: bool = False,
+    backbone: str = BACKBONE,
+    **training: object,
 ) -> ResolvedSpec:
+    """`training`: other fields of `ResolvedOptimizationSpec`."""
+    fixed: dict[str, object] = {
+        "epochs": epochs,
+        "batch_size": BATCH_SIZE,
+        "learning_rate": learning_rate,
+        "schedule": "cosine",
+        "warm_up_fraction": 0.05,
+        "class_weights": None,
+        "image_size": IMAGE_SIZE,
+        "early_stopping": None if patience is None else EarlyStoppingSpec(patience=patience),
+    }
     return ResolvedSpec(
-        backbone=BACKBONE,
+        backbone=backbone,
         backbone_sha256="a" * 64,
         method=method,
         seed=seed,
-        training=ResolvedOptimizationSpec(
-            epochs=epochs,
-            batch_size=BATCH_SIZE,
-            learning_rate=learning_rate,
-            image_size=IMAGE_SIZE,
-            early_stopping=None if patience is None else EarlyStoppingSpec(patience=patience),
-        ),
+        compare_to_baseline=compare_to_baseline,
+        training=ResolvedOptimizationSpec.model_validate(fixed | training),
     )
 
 
@@ -88,8 +101,8 @@ def make_job(directory: Path, spec: ResolvedSpec, *, dataset_dir: Path | None = 
     return TrainerJob(
         spec=spec,
         classes=["red", "green"],
-        backbone=describe(),
-        weights_path=make_weights(directory / "backbone.safetensors"),
+        backbone=describe(spec.backbone),
+        weights_path=make_weights(directory / "backbone.safetensors", spec.backbone),
         dataset_dir=make_dataset(directory / "dataset") if dataset_dir is None else dataset_dir,
         cache_dir=directory / "cache",
         output_dir=directory / "output",
@@ -113,11 +126,11 @@ def never() -> bool:
     return False
 
 
-def run_job(job: TrainerJob, *, should_stop: StopAfter | None = None) -> list[Line]:
+def run_job(job: TrainerJob, *, should_stop: Callable[[], bool] = never) -> list[Line]:
     """Everything that the trainer says, but progress."""
     out = io.BytesIO()
     try:
-        train(job, Recorder(out), should_stop=should_stop or never)
+        do(job, Recorder(out), should_stop=should_stop)
     finally:
         lines = [decode_line(raw) for raw in out.getvalue().splitlines()]
     return [line for line in lines if line.type != "progress"]

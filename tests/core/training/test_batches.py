@@ -7,7 +7,9 @@ from core.inference.preprocessing import make_preprocessing
 from core.specs import ResolvedSpec
 from core.training.batches import TrainBatches
 from core.training.data import SplitSamples, load_samples
-from tests.core.training.jobs import BATCH_SIZE, IMAGE_SIZE, VANILLA, describe, make_job, make_spec
+from core.training.ranks import Ranks
+from tests.core.training.jobs import BATCH_SIZE, IMAGE_SIZE, VANILLA, describe, make_job, make_sample, make_spec
+from tests.dataset_dirs import make_dataset_dir
 
 
 def ignore(done: int, total: int) -> None:
@@ -21,7 +23,7 @@ def samples(tmp_path: Path) -> SplitSamples:
 
 def make_batches(samples: SplitSamples, spec: ResolvedSpec) -> TrainBatches:
     preprocessing = make_preprocessing(describe(), IMAGE_SIZE)
-    return TrainBatches(samples.train, spec, preprocessing, num_views=2, device=torch.device("cpu"))
+    return TrainBatches(samples.train, spec, preprocessing, Ranks(), num_views=2, device=torch.device("cpu"))
 
 
 def test_same_batch_comes_again_whoever_asks(samples: SplitSamples) -> None:
@@ -58,3 +60,29 @@ def test_epoch_visits_every_sample_once(samples: SplitSamples) -> None:
     labels = torch.cat([batches.read(0, number)[1] for number in range(4)])
 
     assert sorted(labels.tolist()) == sorted(samples.train.labels.tolist())
+
+
+def test_balanced_sampling_shows_every_class_equally_often(tmp_path: Path) -> None:
+    job = make_job(tmp_path, make_spec(VANILLA, sampling="balanced"))
+    pictures = [make_sample(int(seed >= 9), "train", seed) for seed in range(12)]  # nine red, three green
+    pictures += [make_sample(seed % 2, "val", seed) for seed in range(12, 14)]
+    job = job.model_copy(update={"dataset_dir": make_dataset_dir(tmp_path / "uneven", pictures)})
+    batches = make_batches(load_samples(job, on_progress=ignore), job.spec)
+
+    labels = torch.cat([batches.read(0, number).labels for number in range(3)])
+
+    assert labels.bincount().tolist() == [6, 6]
+
+
+def test_ranks_share_a_batch(samples: SplitSamples) -> None:
+    spec, preprocessing, device = make_spec(VANILLA), make_preprocessing(describe(), IMAGE_SIZE), torch.device("cpu")
+    whole = make_batches(samples, spec).read(1, 1)
+
+    shares = [
+        TrainBatches(samples.train, spec, preprocessing, Ranks(rank, 2), num_views=2, device=device).read(1, 1)
+        for rank in range(2)
+    ]
+
+    assert torch.equal(torch.cat([share.labels for share in shares]), whole.labels)
+    for view in range(2):
+        torch.testing.assert_close(torch.cat([share.views[view] for share in shares]), whole.views[view])

@@ -1,37 +1,24 @@
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from core.dataset_index import INDEX_FILE, read_index
 from core.errors import InvalidInputError
 from core.inference.preprocessing import make_preprocessing, prepare
-from core.training.cache import SQUARES_FILE, CacheSource, PixelCache, draw_canvas, open_cache
+from core.training.cache import CANVASES_FILE, MANIFEST_FILE, SIZES_FILE, SQUARES_FILE, draw_canvas, open_cache
+from core.training.file_lock import LockMode, try_locked
+from tests.core.training.caches import make_source, open_counted, running_user
 from tests.core.training.jobs import IMAGE_SIZE, describe, make_dataset, make_sample
 from tests.dataset_dirs import make_dataset_dir
 
 
-def make_source(directory: Path, *, image_size: int = IMAGE_SIZE) -> CacheSource:
-    if not directory.exists():
-        make_dataset(directory)
-    return CacheSource(directory, read_index(directory / INDEX_FILE), make_preprocessing(describe(), image_size))
-
-
-class Builds:
-    """Counts the pictures that were decoded."""
-
-    def __init__(self) -> None:
-        self.pictures = 0
-
-    def __call__(self, done: int) -> None:
-        self.pictures = max(self.pictures, done)
-
-
-def open_counted(directory: Path) -> tuple[PixelCache, Builds]:
-    builds = Builds()
-    return open_cache(directory / "cache", make_source(directory / "dataset"), on_progress=builds), builds
+def find_built(directory: Path) -> Path:
+    (manifest,) = directory.glob(f"cache/*/{MANIFEST_FILE}")
+    return manifest.parent
 
 
 def test_squares_are_what_predict_would_see(tmp_path: Path) -> None:
@@ -68,18 +55,67 @@ def test_second_job_finds_the_cache(tmp_path: Path) -> None:
 def test_another_size_is_another_cache(tmp_path: Path) -> None:
     open_counted(tmp_path)
 
-    cache = open_cache(tmp_path / "cache", make_source(tmp_path / "dataset", image_size=40), on_progress=Builds())
+    cache, _ = open_counted(tmp_path, image_size=40)
 
     assert cache.squares.shape[1:] == (40, 40, 3)
 
 
-def test_damaged_cache_is_made_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [SQUARES_FILE, CANVASES_FILE, SIZES_FILE, MANIFEST_FILE])
+def test_half_a_file_is_made_again(tmp_path: Path, name: str) -> None:
     open_counted(tmp_path)
-    next((tmp_path / "cache").glob(f"*/{SQUARES_FILE}")).write_bytes(b"half")
+    (find_built(tmp_path) / name).write_bytes(b"half")
 
     cache, builds = open_counted(tmp_path)
 
     assert builds.pictures == len(cache.squares)
+
+
+@pytest.mark.parametrize("name", [SQUARES_FILE, CANVASES_FILE, SIZES_FILE])
+def test_zeroed_rows_are_made_again(tmp_path: Path, name: str) -> None:
+    open_counted(tmp_path)
+    np.load(find_built(tmp_path) / name, mmap_mode="r+")[3:5] = 0
+
+    cache, builds = open_counted(tmp_path)
+
+    assert builds.pictures == len(cache.squares)
+    assert cache.squares[3:5].any(axis=(1, 2, 3)).all()
+
+
+def test_damage_of_a_cache_in_use_is_made_again_beside_it(tmp_path: Path) -> None:
+    used, _ = open_counted(tmp_path)
+    (find_built(tmp_path) / MANIFEST_FILE).unlink()
+
+    cache, builds = open_counted(tmp_path)
+
+    assert builds.pictures == len(cache.squares)
+    assert (used.squares == cache.squares).all()
+
+
+def test_of_two_processes_at_once_one_builds(tmp_path: Path) -> None:
+    with running_user(tmp_path) as builder, running_user(tmp_path) as other:
+        said = {user: user.read() for user in (builder, other)}
+        assert sorted(said.values()) == ["building", "waiting"]
+        next(user for user in said if said[user] == "building").go_on()
+
+        lines = [next(line for line in iter(user.read, "") if line != "waiting") for user in said]
+
+    assert lines == ["opened", "opened"]
+
+
+def test_opener_waits_for_the_evictor_and_builds(tmp_path: Path) -> None:
+    open_counted(tmp_path)
+    built = find_built(tmp_path)
+    evictor = ExitStack()
+    evictor.enter_context(try_locked(built.with_suffix(".lock"), LockMode.EXCLUSIVE))
+
+    def finish_eviction(done: int) -> None:
+        if done == 0:
+            shutil.rmtree(built)
+            evictor.close()
+
+    cache = open_cache(tmp_path / "cache", make_source(tmp_path / "dataset"), on_progress=finish_eviction)
+
+    assert cache.squares.any(axis=(1, 2, 3)).all()
 
 
 def test_of_two_jobs_at_once_one_builds(tmp_path: Path) -> None:

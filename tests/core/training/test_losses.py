@@ -1,9 +1,11 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.training.losses import categorical_contrastive_loss, contrastive_cross_entropy
+from core.training.losses import CrossEntropy, categorical_contrastive_loss, contrastive_cross_entropy
 from core.training.methods.key_queue import KeyQueue
 from tests.core.training.twins import TwinQueue, twin_cce, twin_ccl
 
@@ -55,7 +57,7 @@ def test_contrastive_cross_entropy_equals_its_twin(case: tuple[int, int, int, in
     it = Setting(*case)
 
     loss = contrastive_cross_entropy(
-        it.queries, it.weights, it.queue.keys, it.labels, it.queue.valid, temperature=TEMPERATURE
+        it.queries, it.weights[it.labels], it.queue.keys, it.labels, it.queue.valid, temperature=TEMPERATURE
     )
 
     expected = twin_cce(it.queries, it.weights, it.twin, it.labels.tolist(), TEMPERATURE)
@@ -74,3 +76,33 @@ def test_empty_queue_leaves_the_own_key_alone() -> None:
     assert loss.item() == 0  # p(own) = 1
     assert unit.grad is not None
     assert torch.isfinite(unit.grad).all()
+
+
+@pytest.mark.parametrize("loss", [categorical_contrastive_loss, contrastive_cross_entropy])
+def test_contrast_is_as_exact_under_autocast(loss: Callable[..., Tensor]) -> None:
+    it = Setting(0, 3, 4, 8)
+    floats = [value.float() for value in (it.queries, it.own, it.queue.keys)]
+    arguments = (*floats, it.labels, it.queue.valid)
+
+    expected = loss(*arguments, temperature=0.07)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(loss(*arguments, temperature=0.07), expected)
+
+
+def test_cross_entropy_weighs_samples_by_their_class() -> None:
+    logits, labels, weights = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 1, 0]), [0.5, 1.0, 3.0]
+
+    loss = CrossEntropy(weights)(logits, labels)
+
+    log_p = logits.log_softmax(dim=1)
+    twin = sum(-weights[int(label)] * float(log_p[row, label]) for row, label in enumerate(labels)) / 6
+    assert float(loss) == pytest.approx(twin, abs=1e-6)
+
+
+def test_label_smoothing_spreads_its_share_over_all_classes() -> None:
+    logits, labels = torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0])
+
+    loss = CrossEntropy(label_smoothing=0.2)(logits, labels)
+
+    targets = functional.one_hot(labels, 4) * 0.8 + 0.2 / 4
+    assert float(loss) == pytest.approx(float(-(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()), abs=1e-6)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from core.training.randomness import draw_order, draw_uniform, make_sample_keys
+from core.training.randomness import draw_balanced_order, draw_order, draw_uniform, make_sample_keys
 
 KEYS = make_sample_keys([f"sample-{number}" for number in range(1000)])
 
@@ -34,3 +34,22 @@ def test_numbers_are_uniform_and_independent() -> None:
     assert draws.max() < 1
     assert np.allclose(np.histogram(draws, bins=10)[0] / draws.size, 0.1, atol=0.01)
     assert np.abs(np.corrcoef(draws, rowvar=False) - np.eye(41)).max() < 0.15
+
+
+def test_balanced_order_takes_every_sample_of_a_small_class_before_any_again() -> None:
+    keys, labels = make_sample_keys([str(number) for number in range(10)]), np.array([0] * 7 + [1] * 3)
+
+    order = draw_balanced_order(keys, labels, seed=0, epoch=0)
+
+    counts = np.bincount(order, minlength=10)
+    assert counts[:7].sum() == counts[7:].sum() == 5
+    assert counts[:7].max() == 1
+    assert sorted(counts[7:]) == [1, 2, 2]
+
+
+def test_balanced_order_is_another_in_every_epoch_and_the_same_again() -> None:
+    keys, labels = make_sample_keys([str(number) for number in range(20)]), np.arange(20) % 3
+
+    orders = [draw_balanced_order(keys, labels, seed=0, epoch=epoch).tolist() for epoch in (0, 1, 0)]
+
+    assert orders[0] == orders[2] != orders[1]

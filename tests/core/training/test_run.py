@@ -11,8 +11,8 @@ import torch
 
 from core.errors import InvalidInputError
 from core.trainer_protocol import (
-    JOB_FILE,
     LINES_FIFO,
+    TASK_FILE,
     CheckpointSaved,
     ExitCode,
     Failed,
@@ -28,7 +28,7 @@ PATIENCE_SECONDS = 60
 
 
 def write_job(directory: Path, job: TrainerJob) -> Path:
-    (directory / JOB_FILE).write_text(job.model_dump_json())
+    (directory / TASK_FILE).write_text(job.model_dump_json())
     return directory
 
 
@@ -113,7 +113,7 @@ def test_user_error_is_said_through_the_fifo(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("sigterm")
 def test_broken_job_file_is_an_internal_error(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    (tmp_path / JOB_FILE).write_text("{}")
+    (tmp_path / TASK_FILE).write_text("{}")
 
     assert run(tmp_path) == ExitCode.INTERNAL
 

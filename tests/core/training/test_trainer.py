@@ -3,12 +3,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from core.specs import ResolvedMethodSpec
 from core.trainer_protocol import CheckpointSaved, Finished, Metrics, Note
+from core.training.checkpoint import TENSORS_FILE
 from core.training.errors import DivergedError, InterruptedTraining
 from tests.core.training.jobs import (
     BI_TUNING,
+    METHODS,
     VANILLA,
     StopAfter,
     make_dataset,
@@ -19,10 +22,10 @@ from tests.core.training.jobs import (
     run_job,
 )
 
-BOTH = pytest.mark.parametrize("method", [BI_TUNING, VANILLA], ids=lambda method: method.type)
+EACH_METHOD = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.type)
 
 
-@BOTH
+@pytest.mark.parametrize("method", [BI_TUNING, VANILLA], ids=lambda method: method.type)
 def test_colours_are_learnt(tmp_path: Path, method: ResolvedMethodSpec) -> None:
     job = make_job(tmp_path, make_spec(method, epochs=10))
 
@@ -33,7 +36,7 @@ def test_colours_are_learnt(tmp_path: Path, method: ResolvedMethodSpec) -> None:
     assert read_card(job).metrics == lines[-1].metrics
 
 
-@BOTH
+@EACH_METHOD
 def test_same_job_gives_the_same_weights(tmp_path: Path, method: ResolvedMethodSpec) -> None:
     first, again, other = (
         make_job(tmp_path / str(number), make_spec(method, seed=seed)) for number, seed in enumerate([0, 0, 1])
@@ -51,7 +54,8 @@ def test_every_epoch_says_losses_and_validation(tmp_path: Path) -> None:
 
     epochs = [line for line in lines if isinstance(line, Metrics) and "val_accuracy" in line.values]
     assert [(line.step, line.epoch) for line in epochs] == [(3, 1), (6, 2)]  # 14 samples: 3 steps of 4
-    assert epochs[0].values.keys() == {"train_loss", "loss_ce", "loss_cce", "loss_ccl", "val_loss", "val_accuracy"}
+    losses = {"train_loss", "loss_ce", "loss_cce", "loss_ccl", "val_loss"}
+    assert epochs[0].values.keys() == losses | {"val_accuracy", "val_accuracy_query", "val_accuracy_key"}
 
 
 def test_losses_are_said_every_ten_steps(tmp_path: Path) -> None:
@@ -76,6 +80,66 @@ def test_training_stops_early_when_nothing_gets_better(tmp_path: Path) -> None:
 def test_loss_that_is_no_number_ends_training(tmp_path: Path) -> None:
     with pytest.raises(DivergedError, match="at step"):
         run_job(make_job(tmp_path, make_spec(VANILLA, epochs=20, learning_rate=1e9)))
+
+
+def test_last_good_checkpoint_outlives_a_divergence(tmp_path: Path) -> None:
+    spec = make_spec(VANILLA, epochs=40, learning_rate=1e9, warm_up_fraction=0.0)
+    job = make_job(tmp_path, spec).model_copy(update={"checkpoint_interval_seconds": 0})
+
+    with pytest.raises(DivergedError):
+        run_job(job)
+
+    state = load_file(max((job.output_dir / "checkpoints").iterdir(), key=lambda path: int(path.name)) / TENSORS_FILE)
+    assert all(value.isfinite().all() for name, value in state.items() if name.startswith("method/query"))
+
+
+@pytest.mark.parametrize(("red", "green"), [(1.0, 9.0), (9.0, 1.0)])
+def test_class_weights_pull_towards_the_heavier_class(tmp_path: Path, red: float, green: float) -> None:
+    """The names come in another order than the classes: a store may change it."""
+    job = make_job(tmp_path, make_spec(VANILLA, class_weights={"green": green, "red": red}))
+
+    run_job(job)
+
+    bias_red, bias_green = read_weights(job)["head.bias"].tolist()
+    assert (bias_red > bias_green) == (red > green)
+
+
+def test_comparison_trains_baselines_with_the_same_steps(tmp_path: Path) -> None:
+    job = make_job(tmp_path, make_spec(BI_TUNING, compare_to_baseline=True))
+
+    lines = run_job(job)
+
+    epochs = [line for line in lines if isinstance(line, Metrics)]
+    assert [line.step for line in epochs] == [3, 6, 9, 12, 15, 18]
+    assert {"vanilla_val_accuracy", "linear_probe_val_accuracy"} <= {name for line in epochs for name in line.values}
+    evaluation = read_card(job).evaluation
+    assert [other.method for other in evaluation.comparisons] == ["vanilla", "linear_probe"]
+    for other in evaluation.comparisons:
+        assert other.accuracy + other.accuracy_difference == pytest.approx(evaluation.accuracy)
+        assert other.interval[0] <= other.accuracy_difference <= other.interval[1]
+
+
+def test_baseline_of_a_comparison_is_the_one_trained_alone(tmp_path: Path) -> None:
+    compared, alone = (
+        make_job(tmp_path / "compared", make_spec(BI_TUNING, compare_to_baseline=True)),
+        make_job(tmp_path / "alone", make_spec(VANILLA)),
+    )
+    run_job(compared)
+    run_job(alone)
+
+    assert read_card(compared).evaluation.comparisons[0].accuracy == read_card(alone).evaluation.accuracy
+
+
+def test_better_encoder_is_exported_and_named(tmp_path: Path) -> None:
+    job = make_job(tmp_path, make_spec(BI_TUNING, epochs=6))
+
+    epochs = [line.values for line in run_job(job) if isinstance(line, Metrics) and "val_accuracy" in line.values]
+
+    for values in epochs:
+        assert values["val_accuracy"] == max(values["val_accuracy_query"], values["val_accuracy_key"])
+    card = read_card(job)
+    best = epochs[int(card.metrics["best_epoch"]) - 1]
+    assert best[f"val_accuracy_{card.encoder}"] == card.metrics["val_accuracy"]
 
 
 def test_checkpoint_is_written_after_every_step_when_asked(tmp_path: Path) -> None:
@@ -113,8 +177,9 @@ def test_evaluation_counts_every_test_sample(tmp_path: Path) -> None:
     run_job(job)
 
     evaluation = read_card(job).evaluation
-    assert np.array(evaluation.confusion).sum(axis=1).tolist() == [2, 2]
-    assert evaluation.accuracy == np.trace(np.array(evaluation.confusion)) / 4
+    matrix = np.array(evaluation.confusion_matrix)
+    assert matrix.sum(axis=1).tolist() == [2, 2]
+    assert evaluation.accuracy == np.trace(matrix) / 4
 
 
 def test_stop_while_preparing_leaves_no_checkpoint(tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""Decides when a checkpoint is due, and writes it: on the first rank alone."""
+
+import time
+from pathlib import Path
+
+import torch
+
+from core.training.checkpoint import State, save_checkpoint
+from core.training.errors import DivergedError
+from core.training.journal import Journal
+from core.training.methods.base import Method
+from core.training.ranks import Ranks
+
+
+class CheckpointWriter:
+    def __init__(self, directory: Path, journal: Journal, ranks: Ranks, *, interval_seconds: float) -> None:
+        self._directory = directory
+        self._journal = journal
+        self._ranks = ranks
+        self._interval_seconds = interval_seconds
+        self._saved_at = time.monotonic()
+        self._saved_step: int | None = None
+
+    def save_if_due(self, state: State, method: Method, optimizer: torch.optim.SGD) -> None:
+        if time.monotonic() - self._saved_at >= self._interval_seconds:
+            self.save(state, (method, optimizer))
+
+    def save(self, state: State, training: tuple[Method, torch.optim.SGD] | None) -> None:
+        """Once a step; raises DivergedError rather than replace a good checkpoint by a broken one."""
+        step = state.counters.total_step
+        if not self._ranks.is_first or self._saved_step == step:
+            return
+        if training is not None:
+            _check_weights(training[0])
+        directory = self._directory / str(step)
+        save_checkpoint(directory, state, training)
+        self._saved_at, self._saved_step = time.monotonic(), step
+        self._journal.say_checkpoint(state.counters, directory)
+
+
+def _check_weights(method: Method) -> None:
+    sums = [parameter.detach().sum() for parameter in method.parameters()]  # a sum is finite if all of it is
+    if not bool(torch.stack(sums).isfinite().all()):
+        raise DivergedError("the weights are no numbers any more")
