@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from core import deletions
 from core.db.tables import Dataset, Job, Run, Upload
-from core.errors import ConflictError, NotFoundError
+from core.errors import ConflictError, InvalidInputError, NotFoundError
 from core.ids import make_id
 from core.paging import Page, PageRequest, fetch_page
 from core.runs import claims, lifecycle
@@ -55,6 +55,13 @@ class ImportedDataset(NamedTuple):
     classes: list[ClassCounts]
     report: dict[str, Any]  # the report's summary, JSON
     files: list[StoredFile]
+
+
+def require_one_source(dataset_id: str | None, dataset_url: str | None) -> None:
+    if (dataset_id is None) == (dataset_url is None):
+        raise InvalidInputError(
+            "dataset_required", "name exactly one of `dataset_id` and `dataset_url`", param="dataset_id"
+        )
 
 
 def start_upload(session: Session, *, project_id: str, filename: str) -> Upload:

@@ -7,15 +7,16 @@ from sqlalchemy.orm import Session
 
 from core import deletions
 from core.backbones import get_backbone
-from core.datasets import DatasetState, Metadata, create_dataset_from_url, get_dataset
+from core.datasets import DatasetState, Metadata, create_dataset_from_url, get_dataset, require_one_source
 from core.db.tables import Attempt, Checkpoint, Dataset, Job, Model, Run
-from core.errors import ConflictError, InvalidInputError, NotFoundError
+from core.errors import ConflictError, NotFoundError
 from core.ids import make_id
 from core.metric_series import AttemptSegments
 from core.paging import Page, PageRequest, fetch_page
 from core.runs import claims, lifecycle
 from core.runs.types import Claim, RunKind
 from core.specs import ResolvedSpec, TrainingSpec
+from core.speeds import Estimate, settle
 from core.states import RunStatus
 from core.storage_keys import checkpoint_prefix, job_prefix
 
@@ -144,10 +145,22 @@ def get_job_of_run(session: Session, run_id: str) -> tuple[Job, Dataset]:
     return found[0], found[1]
 
 
-def record_resolved_spec(session: Session, held: Claim, job: Job, resolved: ResolvedSpec) -> None:
+def record_resolved_spec(
+    session: Session, held: Claim, job: Job, resolved: ResolvedSpec, estimate: Estimate | None
+) -> None:
     """Written once, at the first attempt; every later one uses it."""
     claims.guard(session, held)
-    session.get_one(Job, job.id).resolved_spec = resolved.model_dump(mode="json") | {"dataset_id": job.dataset_id}
+    row = session.get_one(Job, job.id)
+    row.resolved_spec = resolved.model_dump(mode="json") | {"dataset_id": job.dataset_id}
+    row.estimate = None if estimate is None else estimate.model_dump()
+
+
+def record_duration(session: Session, held: Claim, job_id: str, seconds: float) -> None:
+    """How far off the estimate was."""
+    claims.guard(session, held)
+    job = session.get_one(Job, job_id)
+    if job.estimate is not None:
+        job.estimate = settle(Estimate.model_validate(job.estimate), seconds).model_dump()
 
 
 def record_resume(session: Session, held: Claim, step: int) -> None:
@@ -195,10 +208,7 @@ def _drop_old_checkpoints(session: Session, job_id: str) -> None:
 def _find_or_create_dataset(
     session: Session, project_id: str, dataset_id: str | None, dataset_url: str | None
 ) -> DatasetState:
-    if (dataset_id is None) == (dataset_url is None):
-        raise InvalidInputError(
-            "dataset_required", "name exactly one of `dataset_id` and `dataset_url`", param="dataset_id"
-        )
+    require_one_source(dataset_id, dataset_url)
     if dataset_url is not None:
         name = dataset_url.rsplit("/", 1)[-1][:200] or "dataset"
         return create_dataset_from_url(

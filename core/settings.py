@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     worker_queue: Literal["train", "imports"] = Field("train", description="What this worker process runs")
     worker_slots: int = Field(1, description="Runs side by side in this worker process")
     segment_seconds: float = Field(10.0, description="How often a running job's metrics and log are stored")
+    pixel_cache_bytes: int = Field(
+        100 * 1024**3, description="What decoded datasets may take on this host; those used last stay"
+    )
     outage_seconds: float = Field(900.0, description="How long an attempt outwaits a store or database that is away")
 
     # Predict

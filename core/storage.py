@@ -93,6 +93,14 @@ class Storage:
     def open_upload(self, key: str) -> "StreamedUpload":
         return StreamedUpload(self._client, self._bucket, key)
 
+    def exists(self, key: str) -> bool:
+        try:
+            with _translated(key):
+                self._client.head_object(Bucket=self._bucket, Key=key)
+        except ObjectMissingError:
+            return False
+        return True
+
     def get_bytes(self, key: str) -> bytes:
         with _translated(key):
             return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()

@@ -11,6 +11,7 @@ from core.db.session import SessionFactory
 from core.dispatch import Dispatcher
 from core.settings import Settings
 from core.storage import Storage
+from worker.gpus import GpuPool
 from worker.work_dirs import WorkDirs
 
 
@@ -22,6 +23,7 @@ class WorkerContext:
     dispatcher: Dispatcher
     worker_id: str
     work_dirs: WorkDirs
+    gpus: GpuPool
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager

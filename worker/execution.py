@@ -24,6 +24,7 @@ from worker.outcomes import (
     describe_outage,
 )
 from worker.patience import OUTAGES, outwait
+from worker.prober import run_probe
 from worker.trainer import run_training
 
 log = structlog.get_logger()
@@ -72,6 +73,8 @@ def _run(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path) -
             run_training(context, held, beat, work_dir)
         case RunKind.IMPORT:
             run_import(context, held, beat, work_dir)
+        case RunKind.PROBE:
+            run_probe(context, held, beat, work_dir)
         case _:
             assert_never(held.kind)
 
@@ -89,7 +92,7 @@ def _stop(session: Session, *, held: Claim, signal: Signal) -> None:
 
 
 def _fail(context: WorkerContext, held: Claim, beat: Heartbeat, failed: AttemptFailedError) -> None:
-    log.warning("run_failed", code=failed.reason.code, failure=failed.failure)
+    log.warning("run_failed", code=failed.reason.code, failure=failed.failure, reason=failed.reason.message)
     fail = datasets.fail_import if held.kind is RunKind.IMPORT else claims.fail
     _end(context, beat, lambda session: fail(session, held, failed.failure, failed.reason))
 

@@ -19,7 +19,7 @@ from core.storage import Storage
 from core.workers import register_worker, remove_worker
 from worker.context import WorkerContext
 from worker.execution import drain
-from worker.gpus import count_gpus
+from worker.gpus import GpuPool, list_gpus
 from worker.slots import Slots
 from worker.sweeper import Sweeper
 from worker.work_dirs import WorkDirs
@@ -40,6 +40,7 @@ class WorkerLifecycle:
             dispatcher=Dispatcher(settings.broker_url.get_secret_value()),
             worker_id=worker_id,
             work_dirs=WorkDirs(settings.work_dir, worker_id),
+            gpus=GpuPool(list_gpus() if settings.worker_queue == "train" else []),
         )
         self.slots = Slots(count=settings.worker_slots, drain=partial(drain, self._context))
         self._sweeper = Sweeper(self._context)
@@ -82,7 +83,7 @@ class WorkerLifecycle:
                     pid=os.getpid(),
                     queue=settings.worker_queue,
                     slots=settings.worker_slots,
-                    gpus=count_gpus() if settings.worker_queue == "train" else 0,
+                    gpus=self._context.gpus.size,
                     code_version=version("bitune"),
                 ),
             )

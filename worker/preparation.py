@@ -9,18 +9,20 @@ import structlog
 from core import jobs
 from core.backbones import get_backbone
 from core.checkpoints import download_checkpoint
-from core.dataset_index import INDEX_FILE, IndexEntry, read_index
+from core.dataset_index import INDEX_FILE, read_index
 from core.datasets import ClassCounts, StoredFile
 from core.db.tables import Backbone, Checkpoint, Dataset, Job
 from core.errors import InvalidInputError
-from core.ingest.splits import draw_validation
+from core.ingest.facts import gather_facts
+from core.resolution import BackboneFacts, DatasetFacts, resolve
 from core.runs.types import Claim
-from core.specs import BackboneDescription, BackboneFacts, DatasetFacts, ResolvedSpec, TrainingSpec, resolve
+from core.specs import BackboneDescription, ResolvedSpec, TrainingSpec
+from core.speeds import JobSize, find_estimate
 from core.storage import ObjectCorruptError, ObjectMissingError
 from core.storage_keys import backbone_key, checkpoint_prefix, dataset_attempt_prefix
 from core.trainer_protocol import Lineage, TrainerJob
 from worker.context import WorkerContext
-from worker.gpus import count_gpus
+from worker.gpus import GpuPool
 
 log = structlog.get_logger()
 
@@ -30,7 +32,8 @@ class PreparedJob(NamedTuple):
 
     job: Job
     trainer_job: TrainerJob
-    resumed_from_step: int | None
+    size: JobSize
+    gpus: int  # that it wants
 
 
 class _Rows(NamedTuple):
@@ -44,9 +47,10 @@ def prepare_job(context: WorkerContext, held: Claim, work_dir: Path) -> Prepared
     """Downloads what is not here yet; raises InvalidInputError when the spec cannot be run."""
     rows = _load_rows(context, held)
     dataset_dir = fetch_dataset(context, rows.dataset)
-    weights_path = _fetch_weights(context, rows.backbone)
-    spec = jobs.read_resolved_spec(rows.job) or _resolve(context, held, rows, dataset_dir)
-    device = _choose_device(spec)
+    weights_path = fetch_weights(context, rows.backbone)
+    facts = _gather_facts(rows, dataset_dir)
+    spec = jobs.read_resolved_spec(rows.job) or _resolve(context, held, rows, facts)
+    gpus = count_wanted_gpus(spec, context.gpus)
     checkpoint = _fetch_checkpoint(context, rows, work_dir / "resume")
     if checkpoint is not None:
         with context.transaction() as session:
@@ -58,13 +62,14 @@ def prepare_job(context: WorkerContext, held: Claim, work_dir: Path) -> Prepared
         weights_path=weights_path,
         dataset_dir=dataset_dir,
         cache_dir=context.settings.cache_dir.absolute() / "pixels",
+        cache_max_bytes=context.settings.pixel_cache_bytes,
         output_dir=work_dir / "output",
         resume_dir=None if checkpoint is None else work_dir / "resume",
         checkpoint_interval_seconds=context.settings.checkpoint_interval_seconds,
-        device=device,
+        device="cuda" if gpus else "cpu",
         lineage=_describe_lineage(held, rows),
     )
-    return PreparedJob(rows.job, trainer_job, None if checkpoint is None else checkpoint.step)
+    return PreparedJob(rows.job, trainer_job, JobSize(spec, facts), gpus)
 
 
 def fetch_dataset(context: WorkerContext, dataset: Dataset) -> Path:
@@ -88,42 +93,40 @@ def _load_rows(context: WorkerContext, held: Claim) -> _Rows:
         return _Rows(job, dataset, backbone, jobs.list_checkpoints(session, job.id))
 
 
-def _fetch_weights(context: WorkerContext, backbone: Backbone) -> Path:
+def fetch_weights(context: WorkerContext, backbone: Backbone) -> Path:
     path = context.settings.cache_dir.absolute() / "backbones" / f"{backbone.sha256}.safetensors"
     if not path.exists():
         context.storage.download_file(backbone_key(backbone.name, backbone.sha256), path, sha256=backbone.sha256)
     return path
 
 
-def _resolve(context: WorkerContext, held: Claim, rows: _Rows, dataset_dir: Path) -> ResolvedSpec:
+def _gather_facts(rows: _Rows, dataset_dir: Path) -> DatasetFacts:
+    classes = [counts.name for counts in _read_classes(rows.dataset)]
+    return gather_facts(read_index(dataset_dir / INDEX_FILE), classes, TrainingSpec.model_validate(rows.job.spec))
+
+
+def _resolve(context: WorkerContext, held: Claim, rows: _Rows, facts: DatasetFacts) -> ResolvedSpec:
     """Once, at the first attempt that gets so far; stored, and used by every later one."""
-    spec = TrainingSpec.model_validate(rows.job.spec)
     description = BackboneDescription.model_validate(rows.backbone.description)
-    entries = draw_validation(read_index(dataset_dir / INDEX_FILE), fraction=spec.validation_fraction, seed=spec.seed)
-    resolved = resolve(
-        spec,
-        _gather_facts(entries, num_classes=len(_read_classes(rows.dataset))),
-        BackboneFacts(sha256=rows.backbone.sha256, image_size=description.image_size),
-    )
+    backbone = BackboneFacts(sha256=rows.backbone.sha256, image_size=description.image_size)
+    resolved = resolve(TrainingSpec.model_validate(rows.job.spec), facts, backbone)
     with context.transaction() as session:
-        jobs.record_resolved_spec(session, held, rows.job, resolved)
+        estimate = find_estimate(session, JobSize(resolved, facts))
+        jobs.record_resolved_spec(session, held, rows.job, resolved, estimate)
     return resolved
 
 
-def _gather_facts(entries: list[IndexEntry], *, num_classes: int) -> DatasetFacts:
-    counts = [0] * num_classes
-    for entry in entries:
-        counts[entry.label] += entry.split == "train"
-    return DatasetFacts(train_samples=sum(counts), smallest_class=min(counts), num_classes=num_classes)
-
-
-def _choose_device(spec: ResolvedSpec) -> str:
-    gpus = count_gpus()
-    if spec.gpus == 1 and gpus == 0:
+def count_wanted_gpus(spec: ResolvedSpec, pool: GpuPool) -> int:
+    if spec.gpus == "auto":
+        return min(1, pool.size)
+    if spec.gpus > pool.size:
         raise InvalidInputError(
-            "no_gpu", "the job asks for a GPU and its worker has none", hint='use `"gpus": "auto"`, or add a GPU worker'
+            "no_gpu",
+            f"the job asks for {spec.gpus} GPUs and its worker has {pool.size}",
+            hint='use `"gpus": "auto"`, or add a worker with enough of them',
+            param="gpus",
         )
-    return "cuda" if gpus and spec.gpus != 0 else "cpu"
+    return spec.gpus
 
 
 def _fetch_checkpoint(context: WorkerContext, rows: _Rows, directory: Path) -> Checkpoint | None:

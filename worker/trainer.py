@@ -1,11 +1,12 @@
 """The life of one train run: prepare, start, store what it says, finish. Every write is fenced by the claim."""
 
 import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from core import jobs, models
+from sqlalchemy.orm import Session
+
+from core import jobs, models, speeds
 from core.checkpoints import upload_checkpoint
 from core.ids import make_id
 from core.jobs import NewCheckpoint
@@ -13,17 +14,17 @@ from core.models import CARD_FILE, WEIGHTS_FILE, NewModel
 from core.runs import claims
 from core.runs.types import Claim, Signal
 from core.storage_keys import checkpoint_prefix, model_prefix
-from core.trainer_protocol import CheckpointSaved, ExitCode, Failed, Finished, Line, Metrics, Note
+from core.trainer_protocol import CheckpointSaved, ExitCode, Failed, Finished, Line, Measured, Metrics, Note
 from worker.context import WorkerContext
 from worker.heartbeat import Heartbeat
 from worker.outcomes import StopReason, describe_exit
 from worker.patience import outwait
 from worker.preparation import PreparedJob, prepare_job
 from worker.segments import SegmentWriter
+from worker.supervision import attended, is_stopped
 from worker.trainer_process import TrainerProcess
 
 LINE_WAIT_SECONDS = 0.5
-WATCH_SECONDS = 0.2
 
 
 def run_training(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path) -> None:
@@ -31,7 +32,10 @@ def run_training(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir:
     prepared = outwait(
         lambda: prepare_job(context, held, work_dir), seconds=context.settings.outage_seconds, stop=beat.stop
     )
-    _Training(context, held, beat, work_dir, prepared).run()
+    with context.gpus.lend(prepared.gpus, should_stop=lambda: is_stopped(context, beat)) as devices:
+        if len(devices) < prepared.gpus:
+            raise StopReason(beat.why)
+        _Training(context, held, beat, work_dir, prepared).run(devices)
 
 
 class _Training:
@@ -46,20 +50,16 @@ class _Training:
         self._work_dir = work_dir
         self._job = prepared.job
         self._trainer_job = prepared.trainer_job
+        self._size = prepared.size
         self._finished: Finished | None = None
         self._failed: Failed | None = None
 
-    def run(self) -> None:
-        process = TrainerProcess(self._work_dir, self._trainer_job, on_progress=self._beat.report)
-        watcher = threading.Thread(target=self._watch, args=(process,), name="trainer-watch")
-        watcher.start()
+    def run(self, devices: list[str]) -> None:
+        process = TrainerProcess(self._work_dir, self._trainer_job, devices=devices, on_progress=self._beat.report)
         segments = SegmentWriter(self._context, self._held, self._job.id, process.log_path)
-        try:
+        with attended(process, self._context, self._beat):
             self._take_lines(process, segments)
-        finally:
-            status = process.close()
-            watcher.join()
-        self._settle(status, segments)
+        self._settle(process.close(), segments)
 
     def _take_lines(self, process: TrainerProcess, segments: SegmentWriter) -> None:
         while not process.is_done():
@@ -82,6 +82,8 @@ class _Training:
                 self._outwait(lambda: self._record_note(line))
             case Finished():
                 self._finished = line
+            case Measured():
+                raise TypeError("a training job measures nothing but itself")
             case Failed():
                 self._failed = line
 
@@ -131,20 +133,14 @@ class _Training:
         new = NewModel(id=model_id, weights=weights, card_file=card_file, card=card)
         with self._context.transaction() as session:
             jobs.record_metrics(session, self._held, self._job.id, finished.metrics)
+            self._record_speed(session, finished)
             models.publish_model(session, self._held, self._job, new)
 
-    def _watch(self, process: TrainerProcess) -> None:
-        """Stops the process from a thread of its own: storing what it said may take longer than a cancel may."""
-        while process.is_alive():
-            if self._beat.stop.wait(WATCH_SECONDS) or self._context.stopping.is_set():
-                process.stop(self._grace_seconds())
-                return
-
-    def _grace_seconds(self) -> float:
-        if self._beat.lost:
-            return 0.0
-        settings = self._context.settings
-        return settings.stop_grace_seconds if self._beat.stop.is_set() else settings.handback_grace_seconds
+    def _record_speed(self, session: Session, finished: Finished) -> None:
+        if finished.speed is not None:
+            speeds.record_job_speed(session, self._held, self._size, finished.speed)
+        if self._trainer_job.resume_dir is None:
+            jobs.record_duration(session, self._held, self._job.id, finished.seconds)
 
     def _is_unwanted(self) -> bool:
         return self._beat.lost or self._beat.why is Signal.CANCEL

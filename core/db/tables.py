@@ -60,7 +60,7 @@ class Run(Base):
         UniqueConstraint("project_id", "id"),
         ForeignKeyConstraint(["project_id", "waits_for_run_id"], ["runs.project_id", "runs.id"]),
         CheckConstraint("status in ('queued','running','paused','succeeded','failed','cancelled')", name="status"),
-        CheckConstraint("kind in ('import','train')", name="kind"),
+        CheckConstraint("kind in ('import','train','probe')", name="kind"),
         Index("ix_runs_queued", "queue", "priority", "id", postgresql_where=text("status = 'queued'")),
         Index("ix_runs_running", "project_id", "lease_expires_at", postgresql_where=text("status = 'running'")),
         Index("ix_runs_waits_for", "waits_for_run_id", postgresql_where=text("status = 'queued'")),
@@ -203,8 +203,27 @@ class Job(Base):
     spec: Mapped[Json]
     resolved_spec: Mapped[Json | None]
     metrics: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # the last value of each
+    estimate: Mapped[Json | None]  # core.speeds.Estimate, made when the spec was resolved
     created_at: Mapped[Created]
     deleted_at: Mapped[datetime | None]
+
+
+class SpeedMeasurement(Base):
+    """How fast one kind of training goes here: asked of a probe, or seen in a job that finished."""
+
+    __tablename__ = "speed_measurements"
+    __table_args__ = (
+        ForeignKeyConstraint(["project_id", "run_id"], ["runs.project_id", "runs.id"]),
+        Index("ix_speed_measurements_workload", "workload", "measured_at"),
+    )
+
+    run_id: Mapped[PrimaryId]  # the probe or the job that measured it
+    project_id: Mapped[Id]
+    workload: Mapped[Sha256]  # of all that decides about the speed: core.speeds
+    probe: Mapped[Json | None]  # core.speeds.ProbeRequest; None for a job
+    speed: Mapped[Json | None]  # core.trainer_protocol.Speed; None until measured
+    created_at: Mapped[Created]
+    measured_at: Mapped[datetime | None]
 
 
 class Checkpoint(Base):

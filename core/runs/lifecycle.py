@@ -8,7 +8,7 @@ from core.dispatch import hint_after_commit
 from core.errors import ConflictError
 from core.ids import make_id
 from core.runs.transitions import append_event, make_event, set_terminal
-from core.runs.types import QUEUES, RunKind
+from core.runs.types import PRIORITIES, QUEUES, RunKind
 from core.states import TERMINAL, EventType, RunStatus
 
 
@@ -25,6 +25,7 @@ def submit(
         project_id=project_id,
         kind=kind,
         queue=QUEUES[kind],
+        priority=PRIORITIES[kind],
         status=RunStatus.QUEUED,
         event_seq=1,
         waits_for_run_id=waits_for_run_id,
@@ -64,6 +65,10 @@ def shown_status(run: Run) -> str:
 
 def is_terminal(run: Run) -> bool:
     return run.status in TERMINAL
+
+
+def is_over(session: Session, run_id: str) -> bool:
+    return is_terminal(session.get_one(Run, run_id))
 
 
 def list_events(session: Session, run_id: str, *, after: int, limit: int) -> list[RunEvent]:

@@ -9,9 +9,11 @@ from pydantic import BaseModel, ConfigDict
 class RunKind(StrEnum):
     IMPORT = "import"
     TRAIN = "train"
+    PROBE = "probe"
 
 
-QUEUES: dict[RunKind, str] = {RunKind.IMPORT: "imports", RunKind.TRAIN: "train"}
+QUEUES: dict[RunKind, str] = {RunKind.IMPORT: "imports", RunKind.TRAIN: "train", RunKind.PROBE: "train"}
+PRIORITIES: dict[RunKind, int] = {RunKind.IMPORT: 0, RunKind.TRAIN: 0, RunKind.PROBE: 1}  # somebody waits for a probe
 
 
 class StatusReason(BaseModel):

@@ -1,0 +1,72 @@
+"""The life of one probe: a few steps on this machine, whose speed serves estimates."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from core.backbones import get_backbone
+from core.runs.types import Claim
+from core.specs import BackboneDescription
+from core.speeds import get_probe_request, record_probe
+from core.trainer_protocol import Failed, Measured, ProbeJob, Progress
+from worker.context import WorkerContext
+from worker.heartbeat import Heartbeat
+from worker.outcomes import StopReason, describe_exit
+from worker.patience import outwait
+from worker.preparation import count_wanted_gpus, fetch_weights
+from worker.supervision import attended, is_stopped
+from worker.trainer_process import TrainerProcess
+
+LINE_WAIT_SECONDS = 0.2
+
+
+class _Said(NamedTuple):
+    measured: Measured | None
+    failed: Failed | None
+
+
+def run_probe(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path) -> None:
+    """Waits for a free GPU like a job; every end but success is raised for the caller to settle."""
+    job = outwait(lambda: _prepare(context, held), seconds=context.settings.outage_seconds, stop=beat.stop)
+    gpus = count_wanted_gpus(job.spec, context.gpus)
+    with context.gpus.lend(gpus, should_stop=lambda: is_stopped(context, beat)) as devices:
+        if len(devices) < gpus:
+            raise StopReason(beat.why)
+        process = TrainerProcess(work_dir, job, devices=devices, on_progress=_ignore)
+        with attended(process, context, beat):
+            said = _listen(process)
+    if is_stopped(context, beat):
+        raise StopReason(beat.why)
+    if said.measured is None:
+        raise describe_exit(process.close(), said.failed)
+    with context.transaction() as session:
+        record_probe(session, held, said.measured.speed)
+
+
+def _prepare(context: WorkerContext, held: Claim) -> ProbeJob:
+    with context.transaction() as session:
+        request = get_probe_request(session, held)
+        backbone = get_backbone(session, request.spec.backbone, request.spec.backbone_sha256)
+    return ProbeJob(
+        spec=request.spec,
+        classes=request.classes,
+        backbone=BackboneDescription.model_validate(backbone.description),
+        weights_path=fetch_weights(context, backbone),
+        device="cuda" if count_wanted_gpus(request.spec, context.gpus) else "cpu",
+    )
+
+
+def _listen(process: TrainerProcess) -> _Said:
+    said = _Said(None, None)
+    while not process.is_done():
+        match process.next_line(LINE_WAIT_SECONDS):
+            case Measured() as line:
+                said = said._replace(measured=line)
+            case Failed() as line:
+                said = said._replace(failed=line)
+            case _:  # notes of the method: they are for those who train
+                continue
+    return said
+
+
+def _ignore(progress: Progress) -> None:
+    """A probe is over before anybody looks."""
