@@ -2,13 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from api.deps import PageDep, PrincipalDep, ServicesDep, SessionDep
 from api.schemas.common import Download, DownloadPart, ListOf
 from api.schemas.lists import render_list
-from api.schemas.models import ModelOut, render_model
+from api.schemas.models import EvaluationOut, ModelOut, render_evaluation, render_model
 from core import models
+from core.inference.evaluation_text import describe_evaluation
 from core.models import CARD_FILE, WEIGHTS_FILE
 from core.storage_keys import model_prefix
 
@@ -25,6 +27,18 @@ def list_models(session: SessionDep, principal: PrincipalDep, page: PageDep) -> 
 @router.get("/{model_id}")
 def get_model(model_id: ModelId, session: SessionDep, principal: PrincipalDep) -> ModelOut:
     return render_model(models.get_model(session, principal.project_id, model_id))
+
+
+@router.get("/{model_id}/evaluation", response_model=EvaluationOut, responses={200: {"content": {"text/plain": {}}}})
+def get_evaluation(
+    model_id: ModelId, request: Request, session: SessionDep, principal: PrincipalDep
+) -> EvaluationOut | PlainTextResponse:
+    """How good the model is on samples that it did not learn from; as a text to read with `Accept: text/plain`."""
+    found = render_evaluation(models.get_model(session, principal.project_id, model_id))
+    if "text/plain" not in request.headers.get("accept", ""):
+        return found
+    text = describe_evaluation(found.evaluation(), encoder=found.encoder, temperature=found.temperature)
+    return PlainTextResponse(text)
 
 
 @router.delete("/{model_id}", status_code=204)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from api.schemas.common import ApiModel, MetadataField, Name
 from api.schemas.datasets import ErrorOut
@@ -12,6 +12,7 @@ from core.jobs import JobState
 from core.metric_series import MetricRecord
 from core.runs import lifecycle
 from core.specs import TrainingSpec
+from core.speeds import Estimate
 
 _BODY_FIELDS = {"dataset_id", "dataset_url", "name", "metadata"}
 
@@ -36,9 +37,11 @@ class JobCreate(TrainingSpec):
         }
     )
 
-    dataset_id: str | None = None
-    dataset_url: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = None
-    name: Name | None = None
+    dataset_id: str | None = Field(None, description="A dataset that was posted; this or `dataset_url`")
+    dataset_url: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = Field(
+        None, description="An archive that is fetched and imported first"
+    )
+    name: Name | None = Field(None, description="For people; need not be unique")
     metadata: MetadataField = {}
 
     def spec(self) -> TrainingSpec:
@@ -93,6 +96,7 @@ class JobOut(ApiModel):
                     },
                     "attempts": [],
                     "metrics": {"train_loss": 0.52, "val_accuracy": 0.83},
+                    "estimate": None,
                     "best_checkpoint_id": None,
                     "model_id": None,
                     "dataset_id": "ds_01k9ve5x3g7q8v5t2m6n4p8r0s",
@@ -118,6 +122,7 @@ class JobOut(ApiModel):
     progress: ProgressOut | None
     attempts: list[AttemptOut]
     metrics: dict[str, float]
+    estimate: Estimate | None  # from when the spec was resolved; with its error once the job is done
     best_checkpoint_id: str | None
     model_id: str | None
     dataset_id: str
@@ -186,6 +191,7 @@ def render_job(state: JobState) -> JobOut:
         progress=None if run.progress is None else _render_progress(run.progress),
         attempts=[_render_attempt(attempt) for attempt in state.attempts],
         metrics=job.metrics,
+        estimate=None if job.estimate is None else Estimate.model_validate(job.estimate),
         best_checkpoint_id=state.best_checkpoint_id,
         model_id=state.model_id,
         dataset_id=job.dataset_id,

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from api.schemas.common import ApiModel
 from core.db.tables import Model
+from core.inference.model_card import Evaluation, ModelCard
+from core.specs import EncoderName
 
 
 class ModelOut(ApiModel):
@@ -23,6 +25,28 @@ class ModelOut(ApiModel):
     size_bytes: int
     weights_sha256: str
     created_at: datetime
+
+
+class EvaluationOut(Evaluation):
+    """An evaluation, and whose."""
+
+    object: Literal["evaluation"] = "evaluation"
+    model_id: str
+    encoder: EncoderName  # which one was exported
+    temperature: float  # that logits are divided by, so that probabilities are calibrated
+
+    def evaluation(self) -> Evaluation:
+        return Evaluation.model_validate(self.model_dump(include=set(Evaluation.model_fields)))
+
+
+def render_evaluation(model: Model) -> EvaluationOut:
+    card = ModelCard.model_validate(model.card)
+    return EvaluationOut(
+        model_id=model.id,
+        encoder=card.encoder,
+        temperature=card.temperature,
+        **card.evaluation.model_dump(),
+    )
 
 
 def render_model(model: Model) -> ModelOut:
