@@ -115,6 +115,14 @@ def get_dataset(session: Session, project_id: str, dataset_id: str) -> DatasetSt
     return DatasetState(row[0], row[1])
 
 
+def get_trainable_dataset(session: Session, project_id: str, dataset_id: str) -> DatasetState:
+    """Ready, or still being imported."""
+    state = get_dataset(session, project_id, dataset_id)
+    if state.run.status in {RunStatus.FAILED, RunStatus.CANCELLED}:
+        raise ConflictError("dataset_failed", "this dataset was not imported", hint="see its `error`, and import again")
+    return state
+
+
 def list_datasets(session: Session, project_id: str, page: PageRequest) -> Page[DatasetState]:
     query = select(Dataset).where(Dataset.project_id == project_id, Dataset.deleted_at.is_(None))
     found = fetch_page(session, query, Dataset.id, page)

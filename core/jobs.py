@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from core import deletions
 from core.backbones import get_backbone
-from core.datasets import DatasetState, Metadata, create_dataset_from_url, get_dataset, require_one_source
+from core.datasets import DatasetState, Metadata, create_dataset_from_url, get_trainable_dataset, require_one_source
 from core.db.tables import Attempt, Checkpoint, Dataset, Job, Model, Run
 from core.errors import ConflictError, NotFoundError
 from core.ids import make_id
@@ -214,10 +214,7 @@ def _find_or_create_dataset(
         return create_dataset_from_url(
             session, project_id=project_id, name=name, url=dataset_url, test_fraction=0.2, metadata={}
         )
-    state = get_dataset(session, project_id, dataset_id or "")
-    if state.run.status in {RunStatus.FAILED, RunStatus.CANCELLED}:
-        raise ConflictError("dataset_failed", "this dataset was not imported", hint="see its `error`, and import again")
-    return state
+    return get_trainable_dataset(session, project_id, dataset_id or "")
 
 
 def _queue_position(session: Session, run: Run) -> int | None:

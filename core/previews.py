@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from core import workers
 from core.backbones import get_backbone
 from core.dataset_index import INDEX_FILE, parse_index
-from core.datasets import ClassCounts, get_dataset, require_one_source
+from core.datasets import ClassCounts, get_trainable_dataset, require_one_source
 from core.ingest.facts import gather_facts
 from core.resolution import BackboneFacts, DatasetFacts, resolve
 from core.specs import BackboneDescription, ResolvedSpec, TrainingSpec
@@ -25,6 +25,13 @@ class Advice(NamedTuple):
     code: str
     message: str
     hint: str
+
+
+NOT_IMPORTED = Advice(
+    "dataset_not_imported",
+    "the dataset is not imported yet: what depends on it cannot be told",
+    "ask again with its `dataset_id` once it is ready",
+)
 
 
 class Subject(NamedTuple):
@@ -62,7 +69,7 @@ def find_subject(
     )
     if dataset_id is None:
         return subject
-    dataset = get_dataset(session, project_id, dataset_id).dataset
+    dataset = get_trainable_dataset(session, project_id, dataset_id).dataset
     if dataset.attempt is None:
         return subject
     classes = [ClassCounts.model_validate(item).name for item in dataset.classes or []]
@@ -73,7 +80,7 @@ def preview(storage: Storage, spec: TrainingSpec, subject: Subject) -> Preview:
     """Raises InvalidInputError for what this dataset does not allow. Call it outside any transaction."""
     advice = _advise_on_workers(spec, subject.gpus)
     if subject.index_key is None:
-        return Preview(None, [*advice, _NOT_IMPORTED])
+        return Preview(None, [*advice, NOT_IMPORTED])
     facts = gather_facts(parse_index(storage.get_bytes(subject.index_key)), subject.classes, spec)
     size = JobSize(resolve(spec, facts, subject.backbone), facts)
     return Preview(size, [*advice, *_advise_on_dataset(size.spec, facts)])
@@ -106,10 +113,3 @@ def _advise_on_dataset(spec: ResolvedSpec, facts: DatasetFacts) -> list[Advice]:
         message = f"a batch of {spec.training.batch_size} is more than the {facts.train_samples} training samples"
         advice.append(Advice("one_short_batch", message, 'leave `batch_size` at "auto"'))
     return advice
-
-
-_NOT_IMPORTED = Advice(
-    "dataset_not_imported",
-    "the dataset is not imported yet: what depends on it cannot be told",
-    "ask again with its `dataset_id` once it is ready",
-)

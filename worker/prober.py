@@ -13,7 +13,7 @@ from worker.heartbeat import Heartbeat
 from worker.outcomes import StopReason, describe_exit
 from worker.patience import outwait
 from worker.preparation import count_wanted_gpus, fetch_weights
-from worker.supervision import attended, is_stopped
+from worker.supervision import attended, is_stopped, lent_gpus
 from worker.trainer_process import TrainerProcess
 
 LINE_WAIT_SECONDS = 0.2
@@ -27,10 +27,7 @@ class _Said(NamedTuple):
 def run_probe(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path) -> None:
     """Waits for a free GPU like a job; every end but success is raised for the caller to settle."""
     job = outwait(lambda: _prepare(context, held), seconds=context.settings.outage_seconds, stop=beat.stop)
-    gpus = count_wanted_gpus(job.spec, context.gpus)
-    with context.gpus.lend(gpus, should_stop=lambda: is_stopped(context, beat)) as devices:
-        if len(devices) < gpus:
-            raise StopReason(beat.why)
+    with lent_gpus(context, beat, count_wanted_gpus(job.spec, context.gpus)) as devices:
         process = TrainerProcess(work_dir, job, devices=devices, on_progress=_ignore)
         with attended(process, context, beat):
             said = _listen(process)

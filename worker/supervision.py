@@ -1,4 +1,4 @@
-"""Stops a trainer from a thread of its own: storing what it said may take longer than a cancel may."""
+"""What runs of a trainer share: GPUs while it lives, and a thread that stops it in time."""
 
 import threading
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from worker.context import WorkerContext
 from worker.heartbeat import Heartbeat
+from worker.outcomes import StopReason
 from worker.trainer_process import TrainerProcess
 
 WATCH_SECONDS = 0.2
@@ -13,7 +14,7 @@ WATCH_SECONDS = 0.2
 
 @contextmanager
 def attended(process: TrainerProcess, context: WorkerContext, beat: Heartbeat) -> Iterator[None]:
-    """It is gone at the end, whatever happened."""
+    """A thread of its own stops it: storing what it said may take longer than a cancel may. It is gone at the end."""
     watcher = threading.Thread(target=_watch, args=(process, context, beat), name="trainer-watch")
     watcher.start()
     try:
@@ -21,6 +22,15 @@ def attended(process: TrainerProcess, context: WorkerContext, beat: Heartbeat) -
     finally:
         process.close()
         watcher.join()
+
+
+@contextmanager
+def lent_gpus(context: WorkerContext, beat: Heartbeat, count: int) -> Iterator[list[str]]:
+    """Waits for as many to be free; raises StopReason when the run is stopped meanwhile."""
+    with context.gpus.lend(count, should_stop=lambda: is_stopped(context, beat)) as devices:
+        if len(devices) < count:
+            raise StopReason(beat.why)
+        yield devices
 
 
 def is_stopped(context: WorkerContext, beat: Heartbeat) -> bool:

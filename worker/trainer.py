@@ -21,7 +21,7 @@ from worker.outcomes import StopReason, describe_exit
 from worker.patience import outwait
 from worker.preparation import PreparedJob, prepare_job
 from worker.segments import SegmentWriter
-from worker.supervision import attended, is_stopped
+from worker.supervision import attended, lent_gpus
 from worker.trainer_process import TrainerProcess
 
 LINE_WAIT_SECONDS = 0.5
@@ -32,9 +32,7 @@ def run_training(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir:
     prepared = outwait(
         lambda: prepare_job(context, held, work_dir), seconds=context.settings.outage_seconds, stop=beat.stop
     )
-    with context.gpus.lend(prepared.gpus, should_stop=lambda: is_stopped(context, beat)) as devices:
-        if len(devices) < prepared.gpus:
-            raise StopReason(beat.why)
+    with lent_gpus(context, beat, prepared.gpus) as devices:
         _Training(context, held, beat, work_dir, prepared).run(devices)
 
 

@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 
 from api.deps import PrincipalDep, ServicesDep
 from api.schemas.jobs import JobCreate
-from api.schemas.previews import BackboneChoice, JobSchema, PreviewOut, render_preview
+from api.schemas.previews import BackboneChoice, EstimateStatus, JobSchema, PreviewOut, render_preview
 from api.schemas.spec_fields import list_fields
 from api.services import Services
 from core import speeds
@@ -24,7 +24,6 @@ from core.storage import Storage
 from core.storage_keys import backbone_key
 
 POLL_SECONDS = 0.5
-EstimateStatus = Literal["measured", "probing", "probe_failed", "unavailable"]
 
 router = APIRouter(tags=["jobs"])
 

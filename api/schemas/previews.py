@@ -8,6 +8,8 @@ from api.schemas.common import ApiModel
 from core.previews import Preview
 from core.speeds import Estimate
 
+EstimateStatus = Literal["measured", "probing", "probe_failed", "unavailable"]
+
 
 class AdviceOut(ApiModel):
     code: str
@@ -48,7 +50,7 @@ class PreviewOut(ApiModel):
     resolved_spec: dict[str, Any] | None  # a ResolvedSpec; None while the dataset is not imported
     warnings: list[AdviceOut]
     estimate: Estimate | None
-    estimate_status: Literal["measured", "probing", "probe_failed", "unavailable"]
+    estimate_status: EstimateStatus
 
 
 class FieldOut(ApiModel):
@@ -76,7 +78,7 @@ class JobSchema(ApiModel):
     json_schema: dict[str, Any]
 
 
-def render_preview(preview: Preview, estimate: Estimate | None, status: str) -> PreviewOut:
+def render_preview(preview: Preview, estimate: Estimate | None, status: EstimateStatus) -> PreviewOut:
     return PreviewOut.model_validate(
         {
             "resolved_spec": None if preview.size is None else preview.size.spec.model_dump(mode="json"),

@@ -22,7 +22,7 @@ def locked(path: Path, mode: LockMode, *, on_wait: Callable[[], None]) -> Iterat
     with _opened(path) as handle:
         while not _try_lock(handle, mode):
             on_wait()
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_SECONDS)  # a blocking flock could neither call `on_wait` nor be given up
         yield
 
 

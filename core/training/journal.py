@@ -76,7 +76,7 @@ class Journal:
                 stage=stage,
                 step=counters.total_step,
                 total_steps=counters.total_step + left,
-                epoch=self._plan.epoch_of(counters.step),
+                epoch=self._find_epoch(counters),
                 total_epochs=self._plan.epochs,
                 images_per_second=self._pace.images_per_second(self._plan.batch_size),
                 eta_seconds=self._pace.eta_seconds(steps=left, pictures=self._count_pictures(left)),
@@ -132,6 +132,11 @@ class Journal:
     def say_finished(self, finished: Finished) -> None:
         log.info("finished: %s", finished.metrics)
         self._recorder.say(finished)
+
+    def _find_epoch(self, counters: Counters) -> int:
+        """Of the contender in training; the last one when all are done."""
+        is_done = counters.contender == len(self._contenders)
+        return self._plan.epochs if is_done else self._plan.epoch_of(counters.step)
 
     def _is_best(self, counters: Counters) -> bool:
         if counters.contender or counters.best is None:

@@ -21,11 +21,13 @@ from core.training.recorder import Recorder, open_silent_recorder
 from core.training.trainer import Trainer
 
 STEPS = 3
+LEARNING_RATE = 1e-9
 PICTURES = 64  # each is taken as often as a batch needs
 
 
 def probe(job: ProbeJob, recorder: Recorder, ranks: Ranks, *, should_stop: Callable[[], bool]) -> None:
     """Every contender trains twice: the first time warms up."""
+    job = _make_tame(job)
     samples = _make_samples(job)
     with tempfile.TemporaryDirectory() as directory, open_silent_recorder() as silence:
         _train(job, samples, Path(directory), silence, ranks, should_stop)
@@ -52,6 +54,12 @@ def _train(
         Trainer(job, method, samples, plan, journal, state, writer, ranks, should_stop=should_stop).run()
         state.finish_contender()
     return journal
+
+
+def _make_tame(job: ProbeJob) -> ProbeJob:
+    """The rate costs no time, but with one that suits real pictures noise may make the loss diverge."""
+    training = job.spec.training.model_copy(update={"learning_rate": LEARNING_RATE})
+    return job.model_copy(update={"spec": job.spec.model_copy(update={"training": training})})
 
 
 def _make_samples(job: ProbeJob) -> SplitSamples:

@@ -11,6 +11,7 @@ from core.datasets import ClassCounts
 from core.db.session import SessionFactory
 from core.db.tables import Dataset, Job, Run
 from core.keys import ensure_project
+from core.runs import lifecycle
 from core.runs.types import RunKind
 from core.storage import Storage
 from core.storage_keys import dataset_attempt_prefix
@@ -120,6 +121,18 @@ def test_what_cannot_run_is_refused(
     answer = client.post("/jobs/validate", json=body)
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+def test_dataset_whose_import_failed_is_refused_as_by_a_job(client: httpx.Client, sessions: SessionFactory) -> None:
+    with sessions.begin() as session:
+        make_backbone(session)
+        dataset = make_dataset(session, project_id=ensure_project(session), ready=False)
+        lifecycle.request_cancel(session, dataset.run_id)
+    body = {"dataset_id": dataset.id, "backbone": "tiny"}
+
+    answers = [client.post(path, json=body) for path in ("/jobs", "/jobs/validate")]
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(409, "dataset_failed")] * 2
 
 
 def test_dataset_of_another_project_is_not_there(stranger: httpx.Client, dataset_id: str) -> None:

@@ -2,12 +2,12 @@
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from core.trainer_protocol import ExitCode, Line, Metrics, Progress
+from tests.conditions import wait_until
 from tests.core.training.jobs import BI_TUNING, make_job, make_spec
 from worker.trainer_process import TrainerProcess
 
@@ -29,10 +29,7 @@ class Watched:
             self.steps = line.step
 
     def wait_for_step(self) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not self.steps and self.process.is_alive() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert self.steps
+        wait_until(lambda: self.steps > 0, seconds=PATIENCE_SECONDS)
 
     def read_lines(self) -> list[Line]:
         lines = []

@@ -32,9 +32,6 @@ BACKBONES = ["test_resnet", "test_vit", "test_convnext"]
 BATCH_SIZE = 4
 LABELS = torch.tensor([0, 1, 1, 0])
 
-each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.type)
-each_backbone = pytest.mark.parametrize("backbone", BACKBONES)
-
 
 def test_every_method_is_here() -> None:
     union, _ = get_args(ResolvedMethodSpec)
@@ -49,6 +46,17 @@ def dataset_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(directory: Path, method: ResolvedMethodSpec, backbone: str, dataset_dir: Path) -> TrainerJob:
     spec = make_spec(method, backbone=backbone, image_size=describe(backbone).image_size, epochs=1)
     return make_job(directory, spec, dataset_dir=dataset_dir)
+
+
+@pytest.fixture(params=BACKBONES)
+def backbone(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=METHODS, ids=lambda method: method.type)
+def job(request: pytest.FixtureRequest, tmp_path: Path, backbone: str, dataset_dir: Path) -> TrainerJob:
+    """Of every method on every backbone."""
+    return make(tmp_path, request.param, backbone, dataset_dir)
 
 
 def make_batch(job: TrainerJob, seed: int) -> Batch:
@@ -66,12 +74,7 @@ def take_step(method: Method, batch: Batch, step: int) -> dict[str, torch.Tensor
     return {name: loss.detach() for name, loss in losses.items()}
 
 
-@each_method
-@each_backbone
-def test_model_predicts_what_its_evaluation_says(
-    tmp_path: Path, method: ResolvedMethodSpec, backbone: str, dataset_dir: Path
-) -> None:
-    job = make(tmp_path, method, backbone, dataset_dir)
+def test_model_predicts_what_its_evaluation_says(job: TrainerJob) -> None:
     run_job(job)
     card = read_card(job)
 
@@ -84,12 +87,7 @@ def test_model_predicts_what_its_evaluation_says(
     assert np.mean(right) == card.evaluation.accuracy
 
 
-@each_method
-@each_backbone
-def test_state_dict_is_the_whole_truth(
-    tmp_path: Path, method: ResolvedMethodSpec, backbone: str, dataset_dir: Path
-) -> None:
-    job = make(tmp_path, method, backbone, dataset_dir)
+def test_state_dict_is_the_whole_truth(job: TrainerJob) -> None:
     one, other = build_contender(job, 0).train(), build_contender(job, 0).train()
     take_step(one, make_batch(job, 0), 0)
 
@@ -98,12 +96,7 @@ def test_state_dict_is_the_whole_truth(
     assert take_step(one, make_batch(job, 1), 1) == take_step(other, make_batch(job, 1), 1)
 
 
-@each_method
-@each_backbone
-def test_every_optimized_parameter_gets_a_gradient(
-    tmp_path: Path, method: ResolvedMethodSpec, backbone: str, dataset_dir: Path
-) -> None:
-    job = make(tmp_path, method, backbone, dataset_dir)
+def test_every_optimized_parameter_gets_a_gradient(job: TrainerJob) -> None:
     built = build_contender(job, 0).train()
     take_step(built, make_batch(job, 0), 0)
 
@@ -112,12 +105,7 @@ def test_every_optimized_parameter_gets_a_gradient(
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
 
 
-@each_method
-@each_backbone
-def test_validation_changes_nothing(
-    tmp_path: Path, method: ResolvedMethodSpec, backbone: str, dataset_dir: Path
-) -> None:
-    job = make(tmp_path, method, backbone, dataset_dir)
+def test_validation_changes_nothing(job: TrainerJob) -> None:
     built = build_contender(job, 0).eval()
     before = {name: value.clone() for name, value in built.state_dict().items()}
 
@@ -128,7 +116,6 @@ def test_validation_changes_nothing(
     assert all(torch.equal(value, before[name]) for name, value in built.state_dict().items())
 
 
-@each_backbone
 def test_linear_probe_leaves_the_backbone_as_it_was(tmp_path: Path, backbone: str, dataset_dir: Path) -> None:
     job = make(tmp_path, METHODS[-1], backbone, dataset_dir)
     before = build_contender(job, 0).classifier.state_dict()

@@ -1,7 +1,6 @@
 """Two processes that train together are as one with the joined batch."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from cli.ports import LOOPBACK, find_free_port
 from core.trainer_protocol import TASK_FILE, Line, Metrics, decode_line
 from core.training.checkpoint import TENSORS_FILE
 from tests.core.training.jobs import BI_TUNING, make_job, make_spec, run_job
@@ -46,7 +46,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
 
 def train_together(work_dir: Path) -> list[Line]:
-    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_port())}
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": LOOPBACK, "MASTER_PORT": str(find_free_port(set()))}
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.core.training.rank_process", str(work_dir)],
@@ -59,13 +59,6 @@ def train_together(work_dir: Path) -> list[Line]:
     assert [process.returncode for process in processes] == [0, 0]
     assert said[1] == b""
     return [decode_line(raw) for raw in said[0].splitlines()]
-
-
-def find_free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def only_metrics(lines: list[Line]) -> list[Metrics]:
