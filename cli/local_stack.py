@@ -139,7 +139,7 @@ class LocalStack:
 
     def _workers_are_online(self, since: datetime) -> bool:
         with transaction(self._settings) as session:
-            online = list_online(session, within_seconds=self._settings.lease_seconds)
+            online = list_online(session)
         return {worker.queue for worker in online if worker.started_at >= since} >= QUEUES
 
 

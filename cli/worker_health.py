@@ -10,7 +10,7 @@ from core.workers import list_online
 
 def is_healthy(settings: Settings) -> bool:
     with transaction(settings) as session:
-        online = list_online(session, within_seconds=settings.lease_seconds)
+        online = list_online(session)
     return any(worker.hostname == socket.gethostname() and worker.queue == settings.worker_queue for worker in online)
 
 

@@ -9,16 +9,17 @@ from core import deletions
 from core.backbones import get_backbone
 from core.datasets import DatasetState, Metadata, create_dataset_from_url, get_trainable_dataset, require_one_source
 from core.db.tables import Attempt, Checkpoint, Dataset, Job, Model, Run
-from core.errors import ConflictError, NotFoundError
+from core.errors import ConflictError, InvalidInputError, NotFoundError
 from core.ids import make_id
 from core.metric_series import AttemptSegments
 from core.paging import Page, PageRequest, fetch_page
 from core.runs import claims, lifecycle
-from core.runs.types import Claim, RunKind
+from core.runs.types import QUEUES, Claim, RunKind
+from core.runs.waiting import Wait, explain_wait
 from core.specs import ResolvedSpec, TrainingSpec
 from core.speeds import Estimate, settle
-from core.states import RunStatus
 from core.storage_keys import checkpoint_prefix, job_prefix
+from core.workers import find_most_gpus
 
 KEPT_CHECKPOINTS = 2  # the last ones; the best is kept beside them
 
@@ -31,8 +32,7 @@ class JobState(NamedTuple):
     attempts: list[Attempt]
     model_id: str | None
     best_checkpoint_id: str | None
-    queue_position: int | None
-    dataset_ready: bool
+    wait: Wait | None  # while it is queued
 
 
 class NewCheckpoint(NamedTuple):
@@ -55,8 +55,10 @@ def create_job(
     dataset_url: str | None,
     name: str | None,
     metadata: Metadata,
+    configured_gpus: int = 0,
 ) -> JobState:
     """With a URL the dataset is created too, and the job waits for its import."""
+    _require_enough_gpus(session, spec, configured_gpus)
     get_backbone(session, spec.backbone, spec.backbone_sha256)
     source = _find_or_create_dataset(session, project_id, dataset_id, dataset_url)
     run = lifecycle.submit(
@@ -64,7 +66,9 @@ def create_job(
         project_id=project_id,
         kind=RunKind.TRAIN,
         waits_for_run_id=source.run.id,
+        gpus=spec.asked_gpus,
         max_runtime_seconds=spec.max_runtime_seconds,
+        max_queue_seconds=spec.max_queue_seconds,
     )
     job = Job(
         id=make_id("job"),
@@ -82,22 +86,20 @@ def create_job(
 
 def get_job(session: Session, project_id: str, job_id: str) -> JobState:
     row = session.execute(
-        select(Job, Run, _model_id(), _best_checkpoint_id(), Dataset.attempt.is_not(None))
+        select(Job, Run, _model_id(), _best_checkpoint_id())
         .join(Run, Run.id == Job.run_id)
-        .join(Dataset, Dataset.id == Job.dataset_id)
         .where(Job.project_id == project_id, Job.id == job_id, Job.deleted_at.is_(None))
     ).one_or_none()
     if row is None:
         raise NotFoundError("job_not_found", f"there is no job '{job_id}'", param="job_id")
-    job, run, model_id, best_checkpoint_id, dataset_ready = row
+    job, run, model_id, best_checkpoint_id = row
     return JobState(
         job=job,
         run=run,
         attempts=lifecycle.list_attempts(session, run.id),
         model_id=model_id,
         best_checkpoint_id=best_checkpoint_id,
-        queue_position=_queue_position(session, run),
-        dataset_ready=dataset_ready,
+        wait=explain_wait(session, run),
     )
 
 
@@ -110,6 +112,18 @@ def list_jobs(session: Session, project_id: str, page: PageRequest) -> Page[JobS
 def cancel_job(session: Session, project_id: str, job_id: str) -> JobState:
     state = get_job(session, project_id, job_id)
     lifecycle.request_cancel(session, state.run.id)
+    return get_job(session, project_id, job_id)
+
+
+def pause_job(session: Session, project_id: str, job_id: str) -> JobState:
+    state = get_job(session, project_id, job_id)
+    lifecycle.request_pause(session, state.run.id)
+    return get_job(session, project_id, job_id)
+
+
+def resume_job(session: Session, project_id: str, job_id: str) -> JobState:
+    state = get_job(session, project_id, job_id)
+    lifecycle.resume(session, state.run.id)
     return get_job(session, project_id, job_id)
 
 
@@ -193,6 +207,7 @@ def record_checkpoint(session: Session, held: Claim, job_id: str, new: NewCheckp
     claims.note(
         session, held, "checkpoint_saved", f"checkpoint at step {new.step}", details={"checkpoint_id": checkpoint.id}
     )
+    claims.forgive_losses(session, held)
     _drop_old_checkpoints(session, job_id)
 
 
@@ -205,6 +220,18 @@ def _drop_old_checkpoints(session: Session, job_id: str) -> None:
             session.delete(checkpoint)
 
 
+def _require_enough_gpus(session: Session, spec: TrainingSpec, configured: int) -> None:
+    """While no worker has been seen, any job may wait for one."""
+    known = find_most_gpus(session, queue=QUEUES[RunKind.TRAIN])
+    if known is not None and (spec.asked_gpus or 0) > max(known, configured):
+        raise InvalidInputError(
+            "too_few_gpus",
+            f"the job asks for {spec.gpus} GPUs, and no worker has more than {max(known, configured)}",
+            hint='take fewer, or "auto"; an operator who will start larger workers sets BITUNE_CONFIGURED_GPUS',
+            param="gpus",
+        )
+
+
 def _find_or_create_dataset(
     session: Session, project_id: str, dataset_id: str | None, dataset_url: str | None
 ) -> DatasetState:
@@ -215,14 +242,6 @@ def _find_or_create_dataset(
             session, project_id=project_id, name=name, url=dataset_url, test_fraction=0.2, metadata={}
         )
     return get_trainable_dataset(session, project_id, dataset_id or "")
-
-
-def _queue_position(session: Session, run: Run) -> int | None:
-    """How many of its queue were there before it, plus one."""
-    if run.status != RunStatus.QUEUED:
-        return None
-    earlier = select(func.count()).where(Run.queue == run.queue, Run.status == RunStatus.QUEUED, Run.id < run.id)
-    return (session.scalar(earlier) or 0) + 1
 
 
 def list_segments(state: JobState) -> list[AttemptSegments]:

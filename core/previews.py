@@ -55,12 +55,11 @@ def find_subject(
     *,
     dataset_id: str | None,
     dataset_url: str | None,
-    seen_within_seconds: float,
 ) -> Subject:
     require_one_source(dataset_id, dataset_url)
     row = get_backbone(session, spec.backbone, spec.backbone_sha256)
     description = BackboneDescription.model_validate(row.description)
-    online = workers.list_online(session, within_seconds=seen_within_seconds)
+    online = workers.list_online(session)
     subject = Subject(
         backbone=BackboneFacts(sha256=row.sha256, image_size=description.image_size),
         classes=[],

@@ -60,9 +60,18 @@ class Settings(BaseSettings):
     look_seconds: float = 30.0
     checkpoint_interval_seconds: float = 60.0
     stop_grace_seconds: float = 3.0
+    pause_grace_seconds: float = Field(6.0, description="For the checkpoint of a job that is paused")
     handback_grace_seconds: float = 60.0
     worker_queue: Literal["train", "imports"] = Field("train", description="What this worker process runs")
-    worker_slots: int = Field(1, description="Runs side by side in this worker process")
+    worker_slots: int | None = Field(
+        None, ge=1, description="Runs side by side in this worker process; unset is one a GPU, one on a CPU"
+    )
+    reserve_after_seconds: float = Field(
+        1800.0, description="A job of several GPUs that waits for so long gets a worker that drains for it"
+    )
+    configured_gpus: int = Field(
+        0, description="GPUs of the largest worker that will be started; more are refused if no worker has them"
+    )
     segment_seconds: float = Field(10.0, description="How often a running job's metrics and log are stored")
     pixel_cache_bytes: int = Field(
         100 * 1024**3, description="What decoded datasets may take on this host; those used last stay"

@@ -127,6 +127,14 @@ class TrainingSpec(Spec):
         "auto", description='"auto" is one where there is one, else the CPU; 0 is the CPU'
     )
     max_runtime_seconds: int = Field(86_400, ge=1, le=2_592_000, description="The job fails when it runs for longer")
+    max_queue_seconds: int | None = Field(
+        None, ge=1, le=2_592_000, description="The job fails when it waits for longer; unset is no limit"
+    )
+
+    @property
+    def asked_gpus(self) -> int | None:
+        """None takes one where there is one."""
+        return None if self.gpus == "auto" else self.gpus
 
 
 class ResolvedBiTuningSpec(BiTuningSpec):

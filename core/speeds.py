@@ -118,7 +118,13 @@ def settle(estimate: Estimate, actual_seconds: float) -> Estimate:
 
 
 def _submit_probe(session: Session, project_id: str, workload: str, size: JobSize) -> Run:
-    run = lifecycle.submit(session, project_id=project_id, kind=RunKind.PROBE, max_runtime_seconds=PROBE_SECONDS)
+    run = lifecycle.submit(
+        session,
+        project_id=project_id,
+        kind=RunKind.PROBE,
+        gpus=size.spec.asked_gpus,
+        max_runtime_seconds=PROBE_SECONDS,
+    )
     request = ProbeRequest(spec=size.spec, classes=list(size.dataset.class_counts))
     session.add(
         SpeedMeasurement(run_id=run.id, project_id=project_id, workload=workload, probe=request.model_dump(mode="json"))

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from core.db.tables import Worker
 
 FORGET_AFTER_DAYS = 1
+ONLINE_SECONDS = 30  # since its last beat
 
 
 def register_worker(session: Session, worker: Worker) -> None:
@@ -18,17 +19,23 @@ def beat_worker(session: Session, worker_id: str) -> None:
     session.execute(update(Worker).where(Worker.id == worker_id).values(heartbeat_at=func.clock_timestamp()))
 
 
-def remove_worker(session: Session, worker_id: str) -> None:
-    session.execute(delete(Worker).where(Worker.id == worker_id))
+def leave(session: Session, worker_id: str) -> None:
+    """The row stays for a day: what the worker could run is still known while it is replaced."""
+    session.execute(update(Worker).where(Worker.id == worker_id).values(left_at=func.clock_timestamp()))
 
 
 def forget_old_workers(session: Session) -> None:
     session.execute(delete(Worker).where(Worker.heartbeat_at < _ago(days=FORGET_AFTER_DAYS)))
 
 
-def list_online(session: Session, *, within_seconds: float) -> list[Worker]:
-    query = select(Worker).where(Worker.heartbeat_at > _ago(seconds=within_seconds)).order_by(Worker.queue, Worker.id)
-    return list(session.scalars(query))
+def list_online(session: Session) -> list[Worker]:
+    query = select(Worker).where(Worker.heartbeat_at > _ago(seconds=ONLINE_SECONDS), Worker.left_at.is_(None))
+    return list(session.scalars(query.order_by(Worker.queue, Worker.id)))
+
+
+def find_most_gpus(session: Session, *, queue: str) -> int | None:
+    """Of the best worker of the last day, whether online or not; None when there was none."""
+    return session.scalar(select(func.max(Worker.gpus)).where(Worker.queue == queue))
 
 
 def _ago(*, days: int = 0, seconds: float = 0) -> ColumnElement[datetime]:

@@ -3,7 +3,7 @@
 from sqlalchemy.orm import Session
 
 from core.datasets import create_dataset_from_url
-from core.db.tables import Backbone, Dataset, Job, Project, Run
+from core.db.tables import Backbone, Dataset, Job, Project, Run, Worker
 from core.ids import make_id
 from core.jobs import create_job
 from core.runs import claims, lifecycle
@@ -21,13 +21,19 @@ def make_project(session: Session) -> str:
 
 
 def make_run(
-    session: Session, *, kind: RunKind = RunKind.TRAIN, project_id: str | None = None, waits_for: Run | None = None
+    session: Session,
+    *,
+    kind: RunKind = RunKind.TRAIN,
+    project_id: str | None = None,
+    waits_for: Run | None = None,
+    gpus: int | None = 0,
 ) -> Run:
     return lifecycle.submit(
         session,
         project_id=project_id or make_project(session),
         kind=kind,
         waits_for_run_id=None if waits_for is None else waits_for.id,
+        gpus=gpus,
     )
 
 
@@ -35,6 +41,13 @@ def claim_run(session: Session, *, queue: str = "train", lease_seconds: float = 
     held = claims.claim(session, queue=queue, worker_id="worker_a", lease_seconds=lease_seconds)
     assert held is not None
     return held
+
+
+def make_worker(session: Session, *, gpus: int = 0, queue: str = "train") -> Worker:
+    worker = Worker(id=make_id("worker"), hostname="host", pid=1, queue=queue, slots=1, gpus=gpus, code_version="0")
+    session.add(worker)
+    session.flush()
+    return worker
 
 
 def make_backbone(session: Session, name: str = "tiny") -> Backbone:

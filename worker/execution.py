@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from core import datasets
 from core.errors import InvalidInputError
 from core.runs import claims
-from core.runs.types import Claim, FailureClass, LostClaimError, RunKind, Signal
+from core.runs.types import Claim, FailureClass, GpuOffer, LostClaimError, RunKind, Signal
 from worker.context import WorkerContext
 from worker.heartbeat import Heartbeat
 from worker.importer import run_import
@@ -21,7 +21,6 @@ from worker.outcomes import (
     StopReason,
     describe_crash,
     describe_error,
-    describe_outage,
 )
 from worker.patience import OUTAGES, outwait
 from worker.prober import run_probe
@@ -29,28 +28,40 @@ from worker.trainer import run_training
 
 log = structlog.get_logger()
 
+OUTAGE_REST_SECONDS = 30.0  # before a run is tried again that a server's absence has stopped
 
-def drain(context: WorkerContext) -> None:
-    """Runs one run after another until nothing is left to claim, or this worker shuts down."""
+
+def drain(context: WorkerContext, wake: Callable[[], None]) -> None:
+    """Runs one run after another until nothing is left to claim, or this worker shuts down.
+
+    `wake` starts another slot: where one run was, there may be more.
+    """
     while not context.stopping.is_set():
-        with context.transaction() as session:
-            held = claims.claim(
-                session,
-                queue=context.settings.worker_queue,
-                worker_id=context.worker_id,
-                lease_seconds=context.settings.lease_seconds,
-            )
-        if held is None:
-            return
-        with structlog.contextvars.bound_contextvars(run_id=held.run_id, attempt=held.attempt):
-            execute(context, held)
+        with context.gpus.lend(partial(_claim, context)) as lent:
+            if lent is None:
+                return
+            wake()
+            with structlog.contextvars.bound_contextvars(run_id=lent.held.run_id, attempt=lent.held.attempt):
+                execute(context, lent.held, lent.devices)
 
 
-def execute(context: WorkerContext, held: Claim) -> None:
-    log.info("run_started", kind=held.kind)
+def _claim(context: WorkerContext, offer: GpuOffer) -> Claim | None:
+    with context.transaction() as session:
+        return claims.claim(
+            session,
+            queue=context.settings.worker_queue,
+            worker_id=context.worker_id,
+            lease_seconds=context.settings.lease_seconds,
+            gpus=offer,
+        )
+
+
+def execute(context: WorkerContext, held: Claim, devices: list[str]) -> None:
+    """`devices`: the GPUs that are the run's until it ends."""
+    log.info("run_started", kind=held.kind, gpus=devices)
     with context.work_dirs.attempt(held) as work_dir, Heartbeat(context, held) as beat:
         try:
-            _run(context, held, beat, work_dir)
+            _run(context, held, beat, work_dir, devices)
             log.info("run_succeeded")
         except LostClaimError:
             log.warning("run_lost")
@@ -61,20 +72,21 @@ def execute(context: WorkerContext, held: Claim) -> None:
         except InvalidInputError as exc:
             _fail(context, held, beat, describe_error(exc))
         except OUTAGES as exc:
-            _fail(context, held, beat, describe_outage(exc))
+            log.warning("run_handed_back", error=type(exc).__name__)
+            _end(context, beat, partial(_hand_back, held=held, error=exc))
         except Exception as exc:
             log.exception("run_crashed")
             _fail(context, held, beat, describe_crash(exc))
 
 
-def _run(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path) -> None:
+def _run(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path, devices: list[str]) -> None:
     match held.kind:
         case RunKind.TRAIN:
-            run_training(context, held, beat, work_dir)
+            run_training(context, held, beat, work_dir, devices)
         case RunKind.IMPORT:
             run_import(context, held, beat, work_dir)
         case RunKind.PROBE:
-            run_probe(context, held, beat, work_dir)
+            run_probe(context, held, beat, work_dir, devices)
         case _:
             assert_never(held.kind)
 
@@ -83,12 +95,20 @@ def _stop(session: Session, *, held: Claim, signal: Signal) -> None:
     match signal:
         case Signal.CANCEL:
             claims.stop_cancelled(session, held)
+        case Signal.PAUSE:
+            claims.stop_paused(session, held)
         case Signal.OUT_OF_TIME:
             claims.fail(session, held, FailureClass.USER, OUT_OF_TIME)
         case Signal.GO_ON:
             claims.hand_back(session, held, "its worker shuts down")
         case _:
             assert_never(signal)
+
+
+def _hand_back(session: Session, *, held: Claim, error: Exception) -> None:
+    """The store or the database stayed away: nobody's fault, so nothing is charged."""
+    message = f"a server was away for too long ({type(error).__name__})"
+    claims.hand_back(session, held, message, delay_seconds=OUTAGE_REST_SECONDS)
 
 
 def _fail(context: WorkerContext, held: Claim, beat: Heartbeat, failed: AttemptFailedError) -> None:

@@ -5,9 +5,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
+
+from core.runs.types import Claim, GpuOffer
 
 NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
-WAIT_SECONDS = 0.5
 
 
 def list_gpus() -> list[str]:
@@ -19,26 +21,38 @@ def list_gpus() -> list[str]:
     return [str(number) for number in range(count)]
 
 
+class Loan(NamedTuple):
+    """A claimed run and the GPUs that are its own until it ends."""
+
+    held: Claim
+    devices: list[str]
+
+
 class GpuPool:
-    """Lends each GPU to one run at a time."""
+    """Lends each GPU to one run at a time. Claims of one worker follow each other, so an offer stays true."""
 
     def __init__(self, gpus: list[str]) -> None:
         self.size = len(gpus)
         self._free = list(gpus)
-        self._returned = threading.Condition()
+        self._claiming = threading.Lock()
+        self._changing = threading.Lock()
 
     @contextmanager
-    def lend(self, count: int, *, should_stop: Callable[[], bool]) -> Iterator[list[str]]:
-        """Waits until as many are free; they are fewer when it should stop. Raises ValueError for more than exist."""
-        if count > self.size:
-            raise ValueError(f"{count} of {self.size} GPUs")
-        with self._returned:
-            while len(self._free) < count and not should_stop():
-                self._returned.wait(WAIT_SECONDS)
-            lent, self._free = self._free[:count], self._free[count:]
+    def lend(self, claim: Callable[[GpuOffer], Claim | None]) -> Iterator[Loan | None]:
+        """Calls `claim` with what is free, and lends what the claimed run wants; None when nothing was claimed."""
+        with self._claiming:
+            held = claim(GpuOffer(free=len(self._free), total=self.size))
+            devices = [] if held is None else self._take(held.gpus)
         try:
-            yield lent
+            yield None if held is None else Loan(held, devices)
         finally:
-            with self._returned:
-                self._free += lent
-                self._returned.notify_all()
+            self._give_back(devices)
+
+    def _take(self, count: int) -> list[str]:
+        with self._changing:
+            taken, self._free = self._free[:count], self._free[count:]
+        return taken
+
+    def _give_back(self, devices: list[str]) -> None:
+        with self._changing:
+            self._free = sorted([*self._free, *devices])

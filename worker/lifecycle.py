@@ -16,7 +16,7 @@ from core.dispatch import Dispatcher
 from core.ids import make_id
 from core.settings import Settings
 from core.storage import Storage
-from core.workers import register_worker, remove_worker
+from core.workers import leave, register_worker
 from worker.context import WorkerContext
 from worker.execution import drain
 from worker.gpus import GpuPool, list_gpus
@@ -42,7 +42,8 @@ class WorkerLifecycle:
             work_dirs=WorkDirs(settings.work_dir, worker_id),
             gpus=GpuPool(list_gpus() if settings.worker_queue == "train" else []),
         )
-        self.slots = Slots(count=settings.worker_slots, drain=partial(drain, self._context))
+        self._num_slots = settings.worker_slots or max(1, self._context.gpus.size)
+        self.slots = Slots(count=self._num_slots, drain=partial(drain, self._context))
         self._sweeper = Sweeper(self._context)
         self._looker = threading.Thread(target=self._look, name="looker")
 
@@ -82,7 +83,7 @@ class WorkerLifecycle:
                     hostname=socket.gethostname(),
                     pid=os.getpid(),
                     queue=settings.worker_queue,
-                    slots=settings.worker_slots,
+                    slots=self._num_slots,
                     gpus=self._context.gpus.size,
                     code_version=version("bitune"),
                 ),
@@ -91,6 +92,6 @@ class WorkerLifecycle:
     def _leave(self) -> None:
         try:
             with self._context.transaction() as session:
-                remove_worker(session, self._context.worker_id)
+                leave(session, self._context.worker_id)
         except (OperationalError, PoolTimeoutError) as exc:
             log.warning("leave_not_written", error=type(exc).__name__)

@@ -1,5 +1,6 @@
 """How an attempt ends that did not succeed, as exceptions that carry what becomes of the run."""
 
+import errno
 import signal
 from typing import Literal
 
@@ -26,6 +27,8 @@ class AttemptFailedError(Exception):
         self.reason = reason
 
 
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
 OUT_OF_TIME = StatusReason(
     code="max_runtime_exceeded",
     message="the job ran longer than its `max_runtime_seconds`",
@@ -39,6 +42,8 @@ def describe_exit(status: int, said: Failed | None) -> AttemptFailedError:
     if status in {ExitCode.USER_ERROR, ExitCode.DIVERGED, ExitCode.OUT_OF_MEMORY} and said is not None:
         reason = StatusReason(code=said.code, message=said.message, hint=said.hint, owner="user")
         return AttemptFailedError(FailureClass.USER, reason)
+    if status == ExitCode.NO_SPACE:
+        return describe_full_disk()
     if status < 0:
         return AttemptFailedError(FailureClass.CRASH, _killed(-status))
     message = said.message if said is not None else f"the trainer ended with status {status}"
@@ -53,18 +58,20 @@ def describe_error(error: BituneError) -> AttemptFailedError:
     return AttemptFailedError(FailureClass.USER, reason)
 
 
-def describe_outage(error: Exception) -> AttemptFailedError:
+def describe_full_disk() -> AttemptFailedError:
     reason = StatusReason(
-        code="storage_unavailable",
-        message=f"the store or the database was away for too long ({type(error).__name__})",
-        hint="look at /readyz",
+        code="no_space",
+        message="the disk of its worker is full",
+        hint="free some space below `BITUNE_HOME` of the workers; `bitune doctor` says how much there is",
         owner="system",
         retryable=True,
     )
-    return AttemptFailedError(FailureClass.UNAVAILABLE, reason)
+    return AttemptFailedError(FailureClass.NO_SPACE, reason)
 
 
 def describe_crash(error: Exception) -> AttemptFailedError:
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
+        return describe_full_disk()
     reason = StatusReason(
         code="worker_failed",
         message=f"the worker failed on it ({type(error).__name__})",

@@ -12,7 +12,6 @@ from core.checkpoints import download_checkpoint
 from core.dataset_index import INDEX_FILE, read_index
 from core.datasets import ClassCounts, StoredFile
 from core.db.tables import Backbone, Checkpoint, Dataset, Job
-from core.errors import InvalidInputError
 from core.ingest.facts import gather_facts
 from core.resolution import BackboneFacts, DatasetFacts, resolve
 from core.runs.types import Claim
@@ -22,7 +21,6 @@ from core.storage import ObjectCorruptError, ObjectMissingError
 from core.storage_keys import backbone_key, checkpoint_prefix, dataset_attempt_prefix
 from core.trainer_protocol import Lineage, TrainerJob
 from worker.context import WorkerContext
-from worker.gpus import GpuPool
 
 log = structlog.get_logger()
 
@@ -33,7 +31,6 @@ class PreparedJob(NamedTuple):
     job: Job
     trainer_job: TrainerJob
     size: JobSize
-    gpus: int  # that it wants
 
 
 class _Rows(NamedTuple):
@@ -43,14 +40,13 @@ class _Rows(NamedTuple):
     checkpoints: list[Checkpoint]
 
 
-def prepare_job(context: WorkerContext, held: Claim, work_dir: Path) -> PreparedJob:
+def prepare_job(context: WorkerContext, held: Claim, work_dir: Path, *, device: str) -> PreparedJob:
     """Downloads what is not here yet; raises InvalidInputError when the spec cannot be run."""
     rows = _load_rows(context, held)
     dataset_dir = fetch_dataset(context, rows.dataset)
     weights_path = fetch_weights(context, rows.backbone)
     facts = _gather_facts(rows, dataset_dir)
     spec = jobs.read_resolved_spec(rows.job) or _resolve(context, held, rows, facts)
-    gpus = count_wanted_gpus(spec, context.gpus)
     checkpoint = _fetch_checkpoint(context, rows, work_dir / "resume")
     if checkpoint is not None:
         with context.transaction() as session:
@@ -66,10 +62,10 @@ def prepare_job(context: WorkerContext, held: Claim, work_dir: Path) -> Prepared
         output_dir=work_dir / "output",
         resume_dir=None if checkpoint is None else work_dir / "resume",
         checkpoint_interval_seconds=context.settings.checkpoint_interval_seconds,
-        device="cuda" if gpus else "cpu",
+        device=device,
         lineage=_describe_lineage(held, rows),
     )
-    return PreparedJob(rows.job, trainer_job, JobSize(spec, facts), gpus)
+    return PreparedJob(rows.job, trainer_job, JobSize(spec, facts))
 
 
 def fetch_dataset(context: WorkerContext, dataset: Dataset) -> Path:
@@ -114,19 +110,6 @@ def _resolve(context: WorkerContext, held: Claim, rows: _Rows, facts: DatasetFac
         estimate = find_estimate(session, JobSize(resolved, facts))
         jobs.record_resolved_spec(session, held, rows.job, resolved, estimate)
     return resolved
-
-
-def count_wanted_gpus(spec: ResolvedSpec, pool: GpuPool) -> int:
-    if spec.gpus == "auto":
-        return min(1, pool.size)
-    if spec.gpus > pool.size:
-        raise InvalidInputError(
-            "no_gpu",
-            f"the job asks for {spec.gpus} GPUs and its worker has {pool.size}",
-            hint='use `"gpus": "auto"`, or add a worker with enough of them',
-            param="gpus",
-        )
-    return spec.gpus
 
 
 def _fetch_checkpoint(context: WorkerContext, rows: _Rows, directory: Path) -> Checkpoint | None:

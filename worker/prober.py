@@ -12,8 +12,8 @@ from worker.context import WorkerContext
 from worker.heartbeat import Heartbeat
 from worker.outcomes import StopReason, describe_exit
 from worker.patience import outwait
-from worker.preparation import count_wanted_gpus, fetch_weights
-from worker.supervision import attended, is_stopped, lent_gpus
+from worker.preparation import fetch_weights
+from worker.supervision import attended, is_stopped
 from worker.trainer_process import TrainerProcess
 
 LINE_WAIT_SECONDS = 0.2
@@ -24,13 +24,12 @@ class _Said(NamedTuple):
     failed: Failed | None
 
 
-def run_probe(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path) -> None:
-    """Waits for a free GPU like a job; every end but success is raised for the caller to settle."""
-    job = outwait(lambda: _prepare(context, held), seconds=context.settings.outage_seconds, stop=beat.stop)
-    with lent_gpus(context, beat, count_wanted_gpus(job.spec, context.gpus)) as devices:
-        process = TrainerProcess(work_dir, job, devices=devices, on_progress=_ignore)
-        with attended(process, context, beat):
-            said = _listen(process)
+def run_probe(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path, devices: list[str]) -> None:
+    """Every end but success is raised for the caller to settle."""
+    job = outwait(lambda: _prepare(context, held, devices), seconds=context.settings.outage_seconds, stop=beat.stop)
+    process = TrainerProcess(work_dir, job, devices=devices, on_progress=_ignore)
+    with attended(process, context, beat):
+        said = _listen(process)
     if is_stopped(context, beat):
         raise StopReason(beat.why)
     if said.measured is None:
@@ -39,7 +38,7 @@ def run_probe(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Pa
         record_probe(session, held, said.measured.speed)
 
 
-def _prepare(context: WorkerContext, held: Claim) -> ProbeJob:
+def _prepare(context: WorkerContext, held: Claim, devices: list[str]) -> ProbeJob:
     with context.transaction() as session:
         request = get_probe_request(session, held)
         backbone = get_backbone(session, request.spec.backbone, request.spec.backbone_sha256)
@@ -48,7 +47,7 @@ def _prepare(context: WorkerContext, held: Claim) -> ProbeJob:
         classes=request.classes,
         backbone=BackboneDescription.model_validate(backbone.description),
         weights_path=fetch_weights(context, backbone),
-        device="cuda" if count_wanted_gpus(request.spec, context.gpus) else "cpu",
+        device="cuda" if devices else "cpu",
     )
 
 

@@ -9,9 +9,9 @@ log = structlog.get_logger()
 
 
 class Slots:
-    """Shared by hints and looks. `drain` claims and runs one run after another until its queue is empty."""
+    """Shared by hints and looks. `drain` runs one run after another and may wake more."""
 
-    def __init__(self, *, count: int, drain: Callable[[], None]) -> None:
+    def __init__(self, *, count: int, drain: Callable[[Callable[[], None]], None]) -> None:
         self._free = threading.Semaphore(count)
         self._drain = drain
         self._threads: set[threading.Thread] = set()
@@ -37,7 +37,7 @@ class Slots:
 
     def _run(self) -> None:
         try:
-            self._drain()
+            self._drain(self.wake)
         except Exception:  # the slot ends; its run is requeued by its lease, and the next look starts a new one
             log.exception("slot_failed")
         finally:

@@ -1,12 +1,12 @@
-"""What runs of a trainer share: GPUs while it lives, and a thread that stops it in time."""
+"""What runs of a trainer share: a thread that stops it in time."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from core.runs.types import Signal
 from worker.context import WorkerContext
 from worker.heartbeat import Heartbeat
-from worker.outcomes import StopReason
 from worker.trainer_process import TrainerProcess
 
 WATCH_SECONDS = 0.2
@@ -24,15 +24,6 @@ def attended(process: TrainerProcess, context: WorkerContext, beat: Heartbeat) -
         watcher.join()
 
 
-@contextmanager
-def lent_gpus(context: WorkerContext, beat: Heartbeat, count: int) -> Iterator[list[str]]:
-    """Waits for as many to be free; raises StopReason when the run is stopped meanwhile."""
-    with context.gpus.lend(count, should_stop=lambda: is_stopped(context, beat)) as devices:
-        if len(devices) < count:
-            raise StopReason(beat.why)
-        yield devices
-
-
 def is_stopped(context: WorkerContext, beat: Heartbeat) -> bool:
     return beat.stop.is_set() or context.stopping.is_set()
 
@@ -47,4 +38,6 @@ def _watch(process: TrainerProcess, context: WorkerContext, beat: Heartbeat) -> 
 def _grace_seconds(context: WorkerContext, beat: Heartbeat) -> float:
     if beat.lost:
         return 0.0
+    if beat.why is Signal.PAUSE:
+        return context.settings.pause_grace_seconds
     return context.settings.stop_grace_seconds if beat.stop.is_set() else context.settings.handback_grace_seconds

@@ -65,6 +65,7 @@ class Sweeper:
             if lost:
                 log.warning("runs_lost", count=lost)
         sweeps.fail_hopeless(session)
+        sweeps.reserve_workers(session, after_seconds=self._context.settings.reserve_after_seconds)
         sweeps.hint_again(session, older_than_seconds=self._context.settings.look_seconds)
 
     def _contact_is_old(self, session: Session) -> bool:

@@ -21,19 +21,22 @@ from worker.outcomes import StopReason, describe_exit
 from worker.patience import outwait
 from worker.preparation import PreparedJob, prepare_job
 from worker.segments import SegmentWriter
-from worker.supervision import attended, lent_gpus
+from worker.supervision import attended, is_stopped
 from worker.trainer_process import TrainerProcess
 
 LINE_WAIT_SECONDS = 0.5
 
 
-def run_training(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path) -> None:
+def run_training(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path, devices: list[str]) -> None:
     """Runs one attempt until the run has succeeded; every other end is raised for the caller to settle."""
     prepared = outwait(
-        lambda: prepare_job(context, held, work_dir), seconds=context.settings.outage_seconds, stop=beat.stop
+        lambda: prepare_job(context, held, work_dir, device="cuda" if devices else "cpu"),
+        seconds=context.settings.outage_seconds,
+        stop=beat.stop,
     )
-    with lent_gpus(context, beat, prepared.gpus) as devices:
-        _Training(context, held, beat, work_dir, prepared).run(devices)
+    if is_stopped(context, beat):
+        raise StopReason(beat.why)
+    _Training(context, held, beat, work_dir, prepared).run(devices)
 
 
 class _Training:

@@ -45,6 +45,7 @@ def create_job(
         dataset_url=body.dataset_url,
         name=body.name,
         metadata=body.metadata,
+        configured_gpus=services.settings.configured_gpus,
     )
     response.headers["Location"] = f"/jobs/{state.job.id}"
     return render_job(state)
@@ -64,6 +65,17 @@ def get_job(job_id: JobId, session: SessionDep, principal: PrincipalDep) -> JobO
 @router.post("/{job_id}/cancel", status_code=202, responses={409: {"model": Problem}})
 def cancel_job(job_id: JobId, session: SessionDep, principal: PrincipalDep) -> JobOut:
     return render_job(jobs.cancel_job(session, principal.project_id, job_id))
+
+
+@router.post("/{job_id}/pause", status_code=202, responses={409: {"model": Problem}})
+def pause_job(job_id: JobId, session: SessionDep, principal: PrincipalDep) -> JobOut:
+    """The job leaves a checkpoint and its GPU within 10 s, and waits for `/resume`."""
+    return render_job(jobs.pause_job(session, principal.project_id, job_id))
+
+
+@router.post("/{job_id}/resume", status_code=202, responses={409: {"model": Problem}})
+def resume_job(job_id: JobId, session: SessionDep, principal: PrincipalDep) -> JobOut:
+    return render_job(jobs.resume_job(session, principal.project_id, job_id))
 
 
 @router.delete("/{job_id}", status_code=204, responses={409: {"model": Problem}})

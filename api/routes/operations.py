@@ -42,8 +42,8 @@ def check_ready(services: ServicesDep, response: Response) -> Readiness:
 
 
 @router.get("/workers")
-def list_workers(session: SessionDep, services: ServicesDep) -> WorkerList:
-    online = workers.list_online(session, within_seconds=services.settings.lease_seconds)
+def list_workers(session: SessionDep) -> WorkerList:
+    online = workers.list_online(session)
     return WorkerList(data=[WorkerOut.model_validate(row, from_attributes=True) for row in online])
 
 

@@ -74,7 +74,6 @@ def _preview(services: Services, project_id: str, body: JobCreate) -> Preview:
             body.spec(),
             dataset_id=body.dataset_id,
             dataset_url=body.dataset_url,
-            seen_within_seconds=services.settings.lease_seconds,
         )
     return preview(services.storage, body.spec(), subject)
 

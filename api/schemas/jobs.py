@@ -258,12 +258,7 @@ def render_series(records: list[MetricRecord], name: str | None) -> dict[str, li
 
 
 def _render_queue(state: JobState) -> QueueOut | None:
-    if state.queue_position is None:
-        return None
-    waits = state.run.waits_for_run_id is not None and not state.dataset_ready
-    return QueueOut(
-        position=state.queue_position, reason="the dataset is being imported" if waits else "waits for a free worker"
-    )
+    return None if state.wait is None else QueueOut(position=state.wait.position, reason=state.wait.reason)
 
 
 def _render_progress(progress: dict[str, Any]) -> ProgressOut:  # core.trainer_protocol.Progress as JSON

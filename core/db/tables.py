@@ -74,12 +74,15 @@ class Run(Base):
     priority: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     attempt: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     failures: Mapped[Json] = mapped_column(server_default=text("'{}'"))  # count by failure class
+    losses: Mapped[int] = mapped_column(Integer, server_default=text("0"))  # in a row, without a new checkpoint
+    gpus: Mapped[int | None] = mapped_column(SmallInteger)  # None takes one where there is one
     waits_for_run_id: Mapped[Id | None]
     run_after: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     hinted_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     max_runtime_seconds: Mapped[int | None]
     max_queue_seconds: Mapped[int | None]
     worker_id: Mapped[Id | None]
+    reserved_worker_id: Mapped[Id | None]  # it claims nothing else until the run fits
     lease_expires_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
     pause_requested_at: Mapped[datetime | None]
@@ -302,6 +305,7 @@ class Worker(Base):
     code_version: Mapped[str] = mapped_column(String(50))
     started_at: Mapped[Created]
     heartbeat_at: Mapped[Created]
+    left_at: Mapped[datetime | None]
 
 
 class Deletion(Base):

@@ -7,14 +7,19 @@ from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from core.db.tables import Attempt, Run
-from core.runs.transitions import charge, close_attempt, in_seconds, make_event, requeue, set_terminal
-from core.runs.types import Claim, FailureClass, LostClaimError, RunKind, Signal, StatusReason
+from core.runs.transitions import charge, close_attempt, in_seconds, make_event, pause, requeue, set_terminal
+from core.runs.types import NO_GPUS, Claim, FailureClass, GpuOffer, LostClaimError, RunKind, Signal, StatusReason
 from core.states import EventType, RunStatus
 
 
-def claim(session: Session, *, queue: str, worker_id: str, lease_seconds: float) -> Claim | None:
-    """Takes the best eligible run: highest priority, then the project with fewest running, then the oldest."""
-    run_id = session.scalar(_best_eligible(queue))
+def claim(
+    session: Session, *, queue: str, worker_id: str, lease_seconds: float, gpus: GpuOffer = NO_GPUS
+) -> Claim | None:
+    """Takes the best eligible run: highest priority, then the project with fewest running, then the oldest.
+
+    Runs that want more GPUs than are free are passed over, but for the one that this worker is reserved for.
+    """
+    run_id = session.scalar(_best_eligible(queue, worker_id, gpus))
     if run_id is None:
         return None
     run = session.execute(
@@ -24,16 +29,17 @@ def claim(session: Session, *, queue: str, worker_id: str, lease_seconds: float)
             status=RunStatus.RUNNING,
             attempt=Run.attempt + 1,
             worker_id=worker_id,
+            reserved_worker_id=None,
             lease_expires_at=in_seconds(lease_seconds),
             started_at=func.coalesce(Run.started_at, func.clock_timestamp()),
             event_seq=Run.event_seq + 1,
             progress=None,
         )
-        .returning(Run.project_id, Run.kind, Run.attempt, Run.event_seq)
+        .returning(Run.project_id, Run.kind, Run.attempt, Run.event_seq, _wanted_gpus(gpus).label("gpus"))
     ).one()
     session.add(Attempt(run_id=run_id, number=run.attempt, worker_id=worker_id))
     session.add(make_event(run_id, run.event_seq, EventType.STARTED, f"attempt {run.attempt} started on {worker_id}"))
-    return Claim(run_id=run_id, project_id=run.project_id, kind=RunKind(run.kind), attempt=run.attempt)
+    return Claim(run_id, run.project_id, RunKind(run.kind), run.attempt, gpus=run.gpus)
 
 
 def beat(session: Session, held: Claim, *, lease_seconds: float, progress: BaseModel | None = None) -> Signal:
@@ -41,12 +47,11 @@ def beat(session: Session, held: Claim, *, lease_seconds: float, progress: BaseM
     values: dict[str, Any] = {"lease_expires_at": in_seconds(lease_seconds)}  # columns have many types
     if progress is not None:
         values["progress"] = progress.model_dump(mode="json", exclude={"type"})
-    deadline = Run.started_at + func.make_interval(0, 0, 0, 0, 0, 0, Run.max_runtime_seconds)
     row = session.execute(
         update(Run)
         .where(*_held_by(held))
         .values(**values)
-        .returning(Run.cancel_requested_at, (deadline < func.clock_timestamp()).label("late"))
+        .returning(Run.cancel_requested_at, Run.pause_requested_at, _is_out_of_time().label("late"))
     ).one_or_none()
     if row is None:
         raise LostClaimError
@@ -54,6 +59,8 @@ def beat(session: Session, held: Claim, *, lease_seconds: float, progress: BaseM
         return Signal.CANCEL
     if row.late:
         return Signal.OUT_OF_TIME
+    if row.pause_requested_at:
+        return Signal.PAUSE
     return Signal.GO_ON
 
 
@@ -88,37 +95,43 @@ def stop_cancelled(session: Session, held: Claim) -> None:
     _end_attempt(session, held, status=RunStatus.CANCELLED, event=EventType.CANCELLED, message="stopped as asked")
 
 
-def hand_back(session: Session, held: Claim, message: str) -> None:
-    """Returns the run to its queue without charge: the worker shuts down."""
-    _end_attempt(session, held, status=RunStatus.QUEUED, event=EventType.REQUEUED, message=message)
+def stop_paused(session: Session, held: Claim) -> None:
+    run = _lock_held(session, held)
+    close_attempt(session, run, EventType.PAUSED)
+    pause(session, run, "paused as asked")
+
+
+def hand_back(session: Session, held: Claim, message: str, *, delay_seconds: float = 0) -> None:
+    """Returns the run to its queue without charge: the worker shuts down, or a server stayed away."""
+    run = _lock_held(session, held)
+    close_attempt(session, run, EventType.REQUEUED)
+    requeue(session, run, message, delay_seconds=delay_seconds)
+
+
+def forgive_losses(session: Session, held: Claim) -> None:
+    """There is a new checkpoint: whatever was lost before, the run gets on."""
+    session.execute(update(Run).where(*_held_by(held)).values(losses=0))
 
 
 def fail(session: Session, held: Claim, failure: FailureClass, reason: StatusReason) -> None:
     """Charges the failure to its budget: queued again while some is left, failed when it is spent."""
-    run = session.get_one(Run, held.run_id, with_for_update=True)
-    if run.status != RunStatus.RUNNING or run.attempt != held.attempt:
-        raise LostClaimError
-    charge(session, run, failure, reason)
+    charge(session, _lock_held(session, held), failure, reason)
 
 
-def _best_eligible(queue: str) -> Select[str]:
+def _best_eligible(queue: str, worker_id: str, gpus: GpuOffer) -> Select[str]:
     running = aliased(Run)
     running_of_project = (
         select(func.count())
         .where(running.project_id == Run.project_id, running.status == RunStatus.RUNNING, running.queue == queue)
         .scalar_subquery()
     )
-    awaited = aliased(Run)
-    awaited_is_done = (
-        select(awaited.id).where(awaited.id == Run.waits_for_run_id, awaited.status == RunStatus.SUCCEEDED).exists()
-    )
     return (
         select(Run.id)
         .where(
-            Run.status == RunStatus.QUEUED,
             Run.queue == queue,
-            Run.run_after <= func.clock_timestamp(),
-            or_(Run.waits_for_run_id.is_(None), awaited_is_done),
+            *is_claimable(),
+            _wanted_gpus(gpus) <= gpus.free,
+            or_(Run.reserved_worker_id == worker_id, _nothing_is_reserved(worker_id)),
         )
         .order_by(Run.priority.desc(), running_of_project, Run.id)
         .limit(1)
@@ -126,16 +139,51 @@ def _best_eligible(queue: str) -> Select[str]:
     )
 
 
+def is_claimable() -> tuple[ColumnElement[bool], ...]:
+    """Queued, not resting after a failure, and what it waits for is there."""
+    awaited = aliased(Run)
+    awaited_is_done = (
+        select(awaited.id).where(awaited.id == Run.waits_for_run_id, awaited.status == RunStatus.SUCCEEDED).exists()
+    )
+    return (
+        Run.status == RunStatus.QUEUED,
+        Run.run_after <= func.clock_timestamp(),
+        or_(Run.waits_for_run_id.is_(None), awaited_is_done),
+    )
+
+
+def _wanted_gpus(offer: GpuOffer) -> ColumnElement[int]:
+    return func.coalesce(Run.gpus, min(1, offer.total))
+
+
+def _nothing_is_reserved(worker_id: str) -> ColumnElement[bool]:
+    reserved = aliased(Run)
+    return ~(
+        select(reserved.id)
+        .where(reserved.status == RunStatus.QUEUED, reserved.reserved_worker_id == worker_id)
+        .exists()
+    )
+
+
+def _is_out_of_time() -> ColumnElement[bool]:
+    """Only the time that its attempts took counts, not what it waited or was paused."""
+    ended_at = func.coalesce(Attempt.ended_at, func.clock_timestamp())
+    taken = select(func.sum(ended_at - Attempt.started_at)).where(Attempt.run_id == Run.id).scalar_subquery()
+    return taken > func.make_interval(0, 0, 0, 0, 0, 0, Run.max_runtime_seconds)
+
+
 def _held_by(held: Claim) -> tuple[ColumnElement[bool], ...]:
     return (Run.id == held.run_id, Run.status == RunStatus.RUNNING, Run.attempt == held.attempt)
 
 
-def _end_attempt(session: Session, held: Claim, *, status: RunStatus, event: EventType, message: str) -> None:
+def _lock_held(session: Session, held: Claim) -> Run:
     run = session.get_one(Run, held.run_id, with_for_update=True)
     if run.status != RunStatus.RUNNING or run.attempt != held.attempt:
         raise LostClaimError
+    return run
+
+
+def _end_attempt(session: Session, held: Claim, *, status: RunStatus, event: EventType, message: str) -> None:
+    run = _lock_held(session, held)
     close_attempt(session, run, event)
-    if status == RunStatus.QUEUED:
-        requeue(session, run, message, delay_seconds=0)
-    else:
-        set_terminal(session, run, status, event, message)
+    set_terminal(session, run, status, event, message)

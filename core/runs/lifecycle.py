@@ -1,13 +1,13 @@
 """What a user does with a run: submit it, cancel it, look at it."""
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.db.tables import Attempt, Run, RunEvent
 from core.dispatch import hint_after_commit
 from core.errors import ConflictError
 from core.ids import make_id
-from core.runs.transitions import append_event, make_event, set_terminal
+from core.runs.transitions import append_event, enqueue, make_event, now, pause, set_terminal
 from core.runs.types import PRIORITIES, QUEUES, RunKind
 from core.states import TERMINAL, EventType, RunStatus
 
@@ -18,8 +18,11 @@ def submit(
     project_id: str,
     kind: RunKind,
     waits_for_run_id: str | None = None,
+    gpus: int | None = 0,
     max_runtime_seconds: int | None = None,
+    max_queue_seconds: int | None = None,
 ) -> Run:
+    """`gpus`: None takes one where there is one, and the CPU else."""
     run = Run(
         id=make_id("run"),
         project_id=project_id,
@@ -29,7 +32,10 @@ def submit(
         status=RunStatus.QUEUED,
         event_seq=1,
         waits_for_run_id=waits_for_run_id,
+        gpus=gpus,
+        losses=0,
         max_runtime_seconds=max_runtime_seconds,
+        max_queue_seconds=max_queue_seconds,
     )
     session.add(run)
     session.flush()
@@ -46,12 +52,37 @@ def request_cancel(session: Session, run_id: str) -> None:
             set_terminal(session, run, RunStatus.CANCELLED, EventType.CANCELLED, "cancelled before it ran")
         case RunStatus.RUNNING:
             if run.cancel_requested_at is None:
-                run.cancel_requested_at = session.scalar(select(func.clock_timestamp()))
+                run.cancel_requested_at = now(session)
                 append_event(session, run, EventType.CANCEL_REQUESTED, "the worker was asked to stop")
         case status:
             raise ConflictError(
                 "already_finished", f"it is {status} already", hint="only unfinished work can be cancelled"
             )
+
+
+def request_pause(session: Session, run_id: str) -> None:
+    """A queued run is paused at once; a running one is flagged, and its worker leaves a checkpoint within seconds."""
+    run = session.get_one(Run, run_id, with_for_update=True)
+    match RunStatus(run.status):
+        case RunStatus.QUEUED:
+            pause(session, run, "paused before it ran")
+        case RunStatus.RUNNING if run.cancel_requested_at is not None:
+            raise ConflictError("already_cancelled", "it is being cancelled", hint="a cancelled job cannot be resumed")
+        case RunStatus.RUNNING:
+            if run.pause_requested_at is None:
+                run.pause_requested_at = now(session)
+                append_event(session, run, EventType.PAUSE_REQUESTED, "the worker was asked to leave a checkpoint")
+        case RunStatus.PAUSED:
+            return
+        case status:
+            raise ConflictError("already_finished", f"it is {status} already", hint="only unfinished work can pause")
+
+
+def resume(session: Session, run_id: str) -> None:
+    run = session.get_one(Run, run_id, with_for_update=True)
+    if run.status != RunStatus.PAUSED:
+        raise ConflictError("not_paused", f"it is {shown_status(run)}", hint="only a paused job can be resumed")
+    enqueue(session, run, EventType.QUEUED, "resumed: waits for a worker")
 
 
 def shown_status(run: Run) -> str:

@@ -5,11 +5,13 @@ from sqlalchemy.orm import Session, aliased
 
 from core.db.tables import Run
 from core.dispatch import hint_after_commit
-from core.runs.lifecycle import is_terminal
-from core.runs.transitions import charge, close_attempt, in_seconds, set_terminal
+from core.runs.claims import is_claimable
+from core.runs.transitions import charge, in_seconds, set_failed
 from core.runs.types import FailureClass, StatusReason
-from core.states import EventType, RunStatus
+from core.states import RunStatus
+from core.workers import list_online
 
+NEVER_COMES = (RunStatus.FAILED, RunStatus.CANCELLED)
 _WAITED_TOO_LONG = StatusReason(
     code="queued_too_long",
     message="no worker took it in time",
@@ -32,11 +34,7 @@ def lose_expired(session: Session) -> int:
         )
     )
     for run in runs:
-        if run.cancel_requested_at is not None:
-            close_attempt(session, run, "lost")
-            set_terminal(session, run, RunStatus.CANCELLED, EventType.CANCELLED, "its worker was lost while stopping")
-        else:
-            charge(session, run, FailureClass.WORKER_LOST, _worker_lost(run))
+        charge(session, run, FailureClass.WORKER_LOST, _worker_lost(run))
     return len(runs)
 
 
@@ -44,9 +42,7 @@ def fail_hopeless(session: Session) -> int:
     """Fails queued runs that can never start: what they wait for has failed, or they waited too long."""
     awaited = aliased(Run)
     awaited_is_gone = (
-        select(awaited.id)
-        .where(awaited.id == Run.waits_for_run_id, awaited.status.in_([RunStatus.FAILED, RunStatus.CANCELLED]))
-        .exists()
+        select(awaited.id).where(awaited.id == Run.waits_for_run_id, awaited.status.in_(NEVER_COMES)).exists()
     )
     waited_too_long = (
         Run.queued_at + func.make_interval(0, 0, 0, 0, 0, 0, Run.max_queue_seconds) < func.clock_timestamp()
@@ -70,6 +66,21 @@ def hint_again(session: Session, *, older_than_seconds: float) -> None:
         hint_after_commit(session, queue)
 
 
+def reserve_workers(session: Session, *, after_seconds: float) -> None:
+    """Gives each run of several GPUs that smaller ones have passed for too long a worker that drains for it."""
+    workers = list_online(session)
+    waiting = select(Run).where(*is_claimable(), Run.gpus > 1, Run.queued_at < in_seconds(-after_seconds))
+    runs = list(session.scalars(waiting.order_by(Run.priority.desc(), Run.id)))
+    taken = {run.reserved_worker_id for run in runs}
+    for run in runs:
+        fitting = [worker for worker in workers if worker.queue == run.queue and worker.gpus >= (run.gpus or 0)]
+        if run.reserved_worker_id in {worker.id for worker in fitting}:
+            continue
+        free = [worker for worker in fitting if worker.id not in taken]
+        run.reserved_worker_id = min(free, key=lambda worker: (worker.gpus, worker.id)).id if free else None
+        taken.add(run.reserved_worker_id)
+
+
 def database_is_young(session: Session, *, seconds: float) -> bool:
     """Whether the database started less than `seconds` ago: beats of that time could not be written."""
     return bool(session.scalar(select(func.pg_postmaster_start_time() > in_seconds(-seconds))))
@@ -77,9 +88,8 @@ def database_is_young(session: Session, *, seconds: float) -> bool:
 
 def _fail_queued(session: Session, run: Run) -> None:
     awaited = session.get(Run, run.waits_for_run_id) if run.waits_for_run_id else None
-    reason = _awaited_failed(awaited) if awaited is not None and is_terminal(awaited) else _WAITED_TOO_LONG
-    run.status_reason = reason.model_dump()
-    set_terminal(session, run, RunStatus.FAILED, EventType.FAILED, reason.message, level="error")
+    reason = _WAITED_TOO_LONG if awaited is None or awaited.status not in NEVER_COMES else _awaited_failed(awaited)
+    set_failed(session, run, reason)
 
 
 def _worker_lost(run: Run) -> StatusReason:

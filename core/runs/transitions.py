@@ -8,29 +8,53 @@ from sqlalchemy.orm import Session
 
 from core.db.tables import Attempt, Run, RunEvent
 from core.dispatch import hint_after_commit
-from core.runs.types import BUDGET, MAX_BACKOFF_SECONDS, FailureClass, StatusReason
+from core.runs.types import BUDGET, MAX_BACKOFF_SECONDS, MAX_LOSSES, FailureClass, StatusReason
 from core.states import TRANSITIONS, EventType, RunStatus
 
 
 def charge(session: Session, run: Run, failure: FailureClass, reason: StatusReason) -> None:
+    """Ends the attempt; the run is queued again while the budget of the class lasts and it does not lose every try."""
     count = run.failures.get(failure, 0) + 1
     run.failures = run.failures | {failure: count}
+    run.losses += 1
     close_attempt(session, run, "lost" if failure == FailureClass.WORKER_LOST else "failed")
-    if count > BUDGET[failure]:
-        run.status_reason = reason.model_dump()
-        set_terminal(session, run, RunStatus.FAILED, EventType.FAILED, reason.message, level="error")
+    is_poison = run.losses >= MAX_LOSSES
+    if run.cancel_requested_at is None and (count > BUDGET[failure] or is_poison):
+        set_failed(session, run, _poison(reason) if is_poison and failure == FailureClass.WORKER_LOST else reason)
     else:
-        requeue(session, run, reason.message, delay_seconds=min(2**count, MAX_BACKOFF_SECONDS))
+        requeue(session, run, reason.message, delay_seconds=min(2**run.losses, MAX_BACKOFF_SECONDS))
+
+
+def set_failed(session: Session, run: Run, reason: StatusReason) -> None:
+    run.status_reason = reason.model_dump()
+    set_terminal(session, run, RunStatus.FAILED, EventType.FAILED, reason.message, level="error")
+
+
+def pause(session: Session, run: Run, message: str) -> None:
+    _move(run, EventType.PAUSED, RunStatus.PAUSED)
+    _let_go(run)
+    append_event(session, run, EventType.PAUSED, message)
 
 
 def requeue(session: Session, run: Run, message: str, *, delay_seconds: float) -> None:
-    _move(run, EventType.REQUEUED, RunStatus.QUEUED)
-    run.worker_id = None
-    run.lease_expires_at = None
+    """A run that was asked to stop meanwhile is cancelled or paused instead."""
+    if run.cancel_requested_at is not None:
+        set_terminal(session, run, RunStatus.CANCELLED, EventType.CANCELLED, message)
+    elif run.pause_requested_at is not None:
+        pause(session, run, message)
+    else:
+        enqueue(session, run, EventType.REQUEUED, message, level="warning", delay_seconds=delay_seconds)
+
+
+def enqueue(
+    session: Session, run: Run, event: EventType, message: str, *, level: str = "info", delay_seconds: float = 0
+) -> None:
+    _move(run, event, RunStatus.QUEUED)
+    _let_go(run)
     run.queued_at = now(session)
     session.flush()
     session.execute(update(Run).where(Run.id == run.id).values(run_after=in_seconds(delay_seconds)))
-    append_event(session, run, EventType.REQUEUED, message, level="warning")
+    append_event(session, run, event, message, level=level)
     hint_after_commit(session, run.queue)
 
 
@@ -38,10 +62,25 @@ def set_terminal(
     session: Session, run: Run, status: RunStatus, event: EventType, message: str, *, level: str = "info"
 ) -> None:
     _move(run, event, status)
-    run.worker_id = None
-    run.lease_expires_at = None
+    _let_go(run)
     run.finished_at = now(session)
     append_event(session, run, event, message, level=level)
+
+
+def _let_go(run: Run) -> None:
+    run.worker_id = None
+    run.reserved_worker_id = None
+    run.lease_expires_at = None
+    run.pause_requested_at = None
+
+
+def _poison(reason: StatusReason) -> StatusReason:
+    return StatusReason(
+        code="poison",
+        message=f"{MAX_LOSSES} attempts in a row took their worker with them, and none left a checkpoint",
+        hint=f"it may need more memory than a worker has: try a smaller batch or picture; last: {reason.message}",
+        owner="system",
+    )
 
 
 def _move(run: Run, event: EventType, status: RunStatus) -> None:

@@ -33,16 +33,17 @@ class FailureClass(StrEnum):
 
     USER = "user"  # the spec or the pictures: trying again gives the same
     CRASH = "crash"  # the child process died or raised
+    NO_SPACE = "no_space"  # the disk of its worker is full
     WORKER_LOST = "worker_lost"
-    UNAVAILABLE = "unavailable"  # the store, the database or the network
 
 
 BUDGET: dict[FailureClass, int] = {
     FailureClass.USER: 0,
-    FailureClass.CRASH: 2,
-    FailureClass.WORKER_LOST: 5,
-    FailureClass.UNAVAILABLE: 20,
+    FailureClass.CRASH: 20,
+    FailureClass.NO_SPACE: 5,
+    FailureClass.WORKER_LOST: 20,
 }
+MAX_LOSSES = 3  # in a row, with no new checkpoint between them: the run itself is what kills
 MAX_BACKOFF_SECONDS = 60
 
 
@@ -57,6 +58,17 @@ class Claim(NamedTuple):
     project_id: str
     kind: RunKind
     attempt: int
+    gpus: int = 0
+
+
+class GpuOffer(NamedTuple):
+    """The GPUs of a worker that looks for work."""
+
+    free: int
+    total: int
+
+
+NO_GPUS = GpuOffer(free=0, total=0)
 
 
 class Signal(StrEnum):
@@ -64,4 +76,5 @@ class Signal(StrEnum):
 
     GO_ON = "go_on"
     CANCEL = "cancel"
+    PAUSE = "pause"
     OUT_OF_TIME = "out_of_time"

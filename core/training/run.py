@@ -1,5 +1,6 @@
 """One attempt of training, from `job.json` to an exit code."""
 
+import errno
 import logging
 import os
 import signal
@@ -56,6 +57,8 @@ def describe(error: Exception) -> tuple[Failed, ExitCode]:
         case DivergedError():
             hint = "lower `learning_rate`, or train with a larger batch"
             return Failed(code="diverged", message=str(error), hint=hint), ExitCode.DIVERGED
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return Failed(code="no_space", message="the disk is full", hint="free some space"), ExitCode.NO_SPACE
         case _ if is_out_of_memory(error):
             hint = "lower `batch_size` or `image_size`"
             return Failed(code="out_of_memory", message="the memory is too small", hint=hint), ExitCode.OUT_OF_MEMORY

@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 import httpx
 import pytest
 from sqlalchemy import select
@@ -6,8 +8,9 @@ from sqlalchemy.orm import Session
 from core.db.session import SessionFactory
 from core.db.tables import Dataset, Job, Run
 from core.keys import ensure_project
-from core.runs import claims
-from tests.factories import claim_run, make_backbone, make_dataset, make_job
+from core.runs import claims, sweeps
+from core.runs.types import RunKind
+from tests.factories import claim_run, make_backbone, make_dataset, make_job, make_worker
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def test_posted_job_is_queued(client: httpx.Client, dataset_id: str) -> None:
     assert answer.status_code == 202, answer.text
     assert answer.headers["location"] == f"/jobs/{job['id']}"
     assert (job["status"], job["terminal"], job["seed"]) == ("queued", False, 0)
-    assert job["queue"] == {"position": 1, "reason": "waits for a free worker"}
+    assert job["queue"] == {"position": 1, "reason": "no worker is online"}
 
 
 def test_job_with_a_url_makes_its_dataset(client: httpx.Client, dataset_id: str) -> None:
@@ -88,6 +91,60 @@ def test_cancelled_job_is_terminal(client: httpx.Client, dataset_id: str) -> Non
     assert cancelled.status_code == 202
     assert (cancelled.json()["status"], cancelled.json()["terminal"]) == ("cancelled", True)
     assert client.post(f"/jobs/{job_id}/cancel").json()["code"] == "already_finished"
+
+
+def test_paused_job_waits_for_resume(client: httpx.Client, dataset_id: str) -> None:
+    job_id = client.post("/jobs", json={"dataset_id": dataset_id, "backbone": "tiny"}).json()["id"]
+
+    paused = client.post(f"/jobs/{job_id}/pause")
+    resumed = client.post(f"/jobs/{job_id}/resume")
+
+    assert (paused.status_code, paused.json()["status"], paused.json()["queue"]) == (202, "paused", None)
+    assert (resumed.status_code, resumed.json()["status"]) == (202, "queued")
+    assert client.post(f"/jobs/{job_id}/resume").json()["code"] == "not_paused"
+
+
+def test_running_job_that_is_paused_is_pausing(client: httpx.Client, sessions: SessionFactory, dataset_id: str) -> None:
+    job_id = client.post("/jobs", json={"dataset_id": dataset_id, "backbone": "tiny"}).json()["id"]
+    with sessions.begin() as session:
+        claim_run(session)
+
+    assert client.post(f"/jobs/{job_id}/pause").json()["status"] == "pausing"
+
+
+def test_job_that_no_worker_could_run_is_refused(
+    client: httpx.Client, sessions: SessionFactory, dataset_id: str
+) -> None:
+    with sessions.begin() as session:
+        make_worker(session, gpus=2)
+        before = count_rows(session)
+    body = {"dataset_id": dataset_id, "backbone": "tiny"}
+
+    refused = client.post("/jobs", json=body | {"gpus": 4})
+
+    assert (refused.status_code, refused.json()["code"], refused.json()["param"]) == (422, "too_few_gpus", "gpus")
+    with sessions.begin() as session:
+        assert count_rows(session) == before
+    assert client.post("/jobs", json=body | {"gpus": 2}).status_code == 202
+
+
+def test_waiting_for_too_long_is_a_limit_of_the_job(
+    client: httpx.Client, sessions: SessionFactory, dataset_id: str
+) -> None:
+    job_id = client.post("/jobs", json={"dataset_id": dataset_id, "backbone": "tiny", "max_queue_seconds": 60}).json()[
+        "id"
+    ]
+    with sessions.begin() as session:
+        sweeps.fail_hopeless(session)
+        assert client.get(f"/jobs/{job_id}").json()["status"] == "queued"
+        run = session.scalars(select(Run).where(Run.kind == RunKind.TRAIN)).one()
+        run.queued_at -= timedelta(seconds=61)
+        session.flush()
+        sweeps.fail_hopeless(session)
+
+    job = client.get(f"/jobs/{job_id}").json()
+
+    assert (job["status"], job["status_reason"]["code"]) == ("failed", "queued_too_long")
 
 
 def test_running_job_shows_its_attempt(client: httpx.Client, sessions: SessionFactory, dataset_id: str) -> None:

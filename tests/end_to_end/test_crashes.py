@@ -63,6 +63,31 @@ def test_stopped_worker_hands_its_job_back_for_free(user: User, running_job: str
     assert job["attempts"][0]["outcome"] == "requeued"
 
 
+def test_paused_job_leaves_its_slot_and_is_resumed_for_free(
+    user: User, running_job: str, service_settings: Settings
+) -> None:
+    assert user.client.post(f"/jobs/{running_job}/pause").json()["status"] == "pausing"
+    wait_until(lambda: find_trainer_pids(service_settings.work_dir) == [], seconds=10)
+    wait_until(lambda: user.get_job(running_job)["status"] == "paused", seconds=10)
+
+    assert user.client.post(f"/jobs/{running_job}/resume").json()["status"] == "queued"
+    job = user.wait_for_end(running_job)
+
+    assert_resumed_once(user, job)
+    assert job["attempts"][0]["outcome"] == "paused"
+
+
+def test_hanging_trainer_is_paused_within_ten_seconds(user: User, running_job: str, service_settings: Settings) -> None:
+    for pid in find_trainer_pids(service_settings.work_dir):
+        os.kill(pid, signal.SIGSTOP)  # it cannot obey
+
+    user.client.post(f"/jobs/{running_job}/pause")
+
+    wait_until(lambda: find_trainer_pids(service_settings.work_dir) == [], seconds=10)
+    wait_until(lambda: user.get_job(running_job)["status"] == "paused", seconds=5)
+    user.client.post(f"/jobs/{running_job}/cancel")
+
+
 def test_cancelled_trainer_is_gone_within_ten_seconds(user: User, running_job: str, service_settings: Settings) -> None:
     assert find_trainer_pids(service_settings.work_dir) != []
 

@@ -1,7 +1,8 @@
-import threading
+from collections.abc import Callable
 
 import pytest
 
+from core.runs.types import Claim, GpuOffer, RunKind
 from worker.gpus import GpuPool, list_gpus
 
 
@@ -12,36 +13,32 @@ def test_visible_gpus_are_listed(monkeypatch: pytest.MonkeyPatch, visible: str, 
     assert list_gpus() == gpus
 
 
+def claim_for(gpus: int) -> Callable[[GpuOffer], Claim | None]:
+    """As the database does: nothing when more are wanted than are free."""
+    return lambda offer: Claim("run", "proj", RunKind.TRAIN, 1, gpus) if gpus <= offer.free else None
+
+
 def test_gpu_is_lent_to_one_at_a_time() -> None:
     pool = GpuPool(["0", "1", "2"])
 
-    with pool.lend(2, should_stop=lambda: False) as first, pool.lend(1, should_stop=lambda: False) as second:
-        assert (first, second) == (["0", "1"], ["2"])
+    with pool.lend(claim_for(2)) as first, pool.lend(claim_for(1)) as second:
+        assert first is not None
+        assert second is not None
+        assert (first.devices, second.devices) == (["0", "1"], ["2"])
 
 
-def test_borrower_waits_until_enough_are_back() -> None:
-    pool, got = GpuPool(["0", "1"]), threading.Event()
+def test_nothing_is_lent_without_a_claim() -> None:
+    pool = GpuPool(["0", "1"])
 
-    def borrow_both() -> None:
-        with pool.lend(2, should_stop=lambda: False):
-            got.set()
-
-    with pool.lend(1, should_stop=lambda: False):
-        waiting = threading.Thread(target=borrow_both)
-        waiting.start()
-        assert not got.wait(0.1)
-    waiting.join()
-
-    assert got.is_set()
+    with pool.lend(claim_for(1)), pool.lend(claim_for(2)) as second:
+        assert second is None
 
 
-def test_borrower_that_should_stop_goes_without() -> None:
-    pool = GpuPool(["0"])
-
-    with pool.lend(1, should_stop=lambda: False), pool.lend(1, should_stop=lambda: True) as lent:
-        assert lent == []
-
-
-def test_more_than_there_are_is_an_error() -> None:
-    with pytest.raises(ValueError, match="2 of 1"), GpuPool(["0"]).lend(2, should_stop=lambda: False):
+def test_gpus_come_back_when_the_run_ends() -> None:
+    pool = GpuPool(["0", "1"])
+    with pool.lend(claim_for(1)), pool.lend(claim_for(1)):
         pass
+
+    with pool.lend(claim_for(2)) as loan:
+        assert loan is not None
+        assert loan.devices == ["0", "1"]

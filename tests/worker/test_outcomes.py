@@ -1,10 +1,11 @@
+import errno
 import signal
 
 import pytest
 
 from core.runs.types import FailureClass
 from core.trainer_protocol import ExitCode, Failed
-from worker.outcomes import describe_exit
+from worker.outcomes import describe_crash, describe_exit
 
 SAID = Failed(code="diverged", message="the loss is not a number", hint="lower the learning rate")
 
@@ -28,3 +29,14 @@ def test_trainer_that_fails_without_a_word_is_ours() -> None:
     failed = describe_exit(ExitCode.INTERNAL, None)
 
     assert (failed.failure, failed.reason.owner) == (FailureClass.CRASH, "system")
+
+
+def test_full_disk_of_the_worker_is_no_crash() -> None:
+    failed = describe_crash(OSError(errno.ENOSPC, "No space left on device"))
+
+    assert (failed.failure, failed.reason.code) == (FailureClass.NO_SPACE, "no_space")
+    assert describe_crash(OSError(errno.EIO, "Input/output error")).failure is FailureClass.CRASH
+
+
+def test_full_disk_of_the_trainer_is_said_by_its_status() -> None:
+    assert describe_exit(ExitCode.NO_SPACE, None).reason.code == "no_space"

@@ -1,4 +1,5 @@
 import threading
+from collections.abc import Callable
 
 from tests.conditions import wait_until
 from worker.slots import Slots
@@ -8,7 +9,7 @@ def test_as_many_run_side_by_side_as_there_are_slots() -> None:
     release = threading.Event()
     running: list[int] = []
 
-    def drain() -> None:
+    def drain(_: Callable[[], None]) -> None:
         running.append(1)
         release.wait(10)
 
@@ -26,7 +27,7 @@ def test_as_many_run_side_by_side_as_there_are_slots() -> None:
 def test_slot_that_failed_is_free_again() -> None:
     calls: list[int] = []
 
-    def fail() -> None:
+    def fail(_: Callable[[], None]) -> None:
         calls.append(1)
         raise RuntimeError
 
@@ -44,7 +45,7 @@ def test_slot_that_failed_is_free_again() -> None:
 
 def test_closed_slots_take_nothing() -> None:
     calls: list[int] = []
-    slots = Slots(count=1, drain=lambda: calls.append(1))
+    slots = Slots(count=1, drain=lambda _: calls.append(1))
     slots.close()
 
     slots.wake()

@@ -4,6 +4,7 @@ from sqlalchemy.orm import Session
 from core.db.tables import Run
 from core.errors import ConflictError
 from core.runs import claims, lifecycle
+from core.runs.types import Signal
 from core.states import RunStatus
 from tests.factories import claim_run, make_run
 
@@ -43,6 +44,38 @@ def test_finished_run_cannot_be_cancelled(session: Session) -> None:
 
     with pytest.raises(ConflictError, match="succeeded"):
         lifecycle.request_cancel(session, run.id)
+
+
+def test_paused_run_is_queued_again_by_resume(session: Session) -> None:
+    run = make_run(session)
+    held = claim_run(session)
+    lifecycle.request_pause(session, run.id)
+    assert lifecycle.shown_status(run) == "pausing"
+    assert claims.beat(session, held, lease_seconds=30) is Signal.PAUSE
+    claims.stop_paused(session, held)
+    assert run.status == RunStatus.PAUSED
+
+    lifecycle.resume(session, run.id)
+
+    assert claim_run(session).attempt == 2
+    types = [event.type for event in lifecycle.list_events(session, run.id, after=0, limit=10)]
+    assert types == ["queued", "started", "pause_requested", "paused", "queued", "started"]
+
+
+def test_cancel_goes_before_pause(session: Session) -> None:
+    run = make_run(session)
+    held = claim_run(session)
+    lifecycle.request_pause(session, run.id)
+    lifecycle.request_cancel(session, run.id)
+
+    assert claims.beat(session, held, lease_seconds=30) is Signal.CANCEL
+    with pytest.raises(ConflictError, match="being cancelled"):
+        lifecycle.request_pause(session, run.id)
+
+
+def test_run_that_was_not_paused_cannot_be_resumed(session: Session) -> None:
+    with pytest.raises(ConflictError, match="queued"):
+        lifecycle.resume(session, make_run(session).id)
 
 
 def test_events_count_without_gaps(session: Session) -> None:

@@ -1,3 +1,6 @@
+from datetime import timedelta
+
+import pytest
 from sqlalchemy.orm import Session
 
 from core.db.tables import Run
@@ -5,7 +8,8 @@ from core.dispatch import take_pending
 from core.runs import claims, lifecycle, sweeps
 from core.runs.types import BUDGET, FailureClass, RunKind, StatusReason
 from core.states import RunStatus
-from tests.factories import claim_run, make_run
+from core.workers import leave
+from tests.factories import claim_run, make_run, make_worker
 
 REASON = StatusReason(code="one_class", message="only one class", hint="add another", owner="data")
 
@@ -29,14 +33,97 @@ def test_run_whose_lease_expired_is_queued_again(session: Session) -> None:
     assert lost.failures == {FailureClass.WORKER_LOST: 1}
 
 
-def test_run_that_loses_every_worker_fails(session: Session) -> None:
-    run = make_run(session)
-    for _ in range(BUDGET[FailureClass.WORKER_LOST] + 1):
-        run.run_after = run.created_at
-        claim_run(session, lease_seconds=-1)
-        sweeps.lose_expired(session)
+def lose(session: Session, run: Run, *, after_a_checkpoint: bool) -> None:
+    run.run_after = run.created_at
+    held = claim_run(session, lease_seconds=-1)
+    if after_a_checkpoint:
+        claims.forgive_losses(session, held)
+    sweeps.lose_expired(session)
 
-    assert session.get_one(Run, run.id).status == RunStatus.FAILED
+
+def test_run_that_loses_worker_after_worker_is_poison(session: Session) -> None:
+    run = make_run(session)
+    lose(session, run, after_a_checkpoint=False)
+    lose(session, run, after_a_checkpoint=True)  # the one before is forgiven
+    lose(session, run, after_a_checkpoint=False)
+    assert run.status == RunStatus.QUEUED
+
+    lose(session, run, after_a_checkpoint=False)
+
+    assert run.status == RunStatus.FAILED
+    assert run.status_reason is not None
+    assert run.status_reason["code"] == "poison"
+
+
+def test_losses_with_checkpoints_between_them_end_at_the_budget(session: Session) -> None:
+    run = make_run(session)
+    for _ in range(BUDGET[FailureClass.WORKER_LOST]):
+        lose(session, run, after_a_checkpoint=True)
+        assert run.status == RunStatus.QUEUED
+
+    lose(session, run, after_a_checkpoint=True)
+
+    assert run.status == RunStatus.FAILED
+    assert run.status_reason is not None
+    assert run.status_reason["code"] == "worker_lost"
+
+
+def test_run_that_should_pause_and_loses_its_worker_is_paused(session: Session) -> None:
+    run = make_run(session)
+    claim_run(session, lease_seconds=-1)
+    lifecycle.request_pause(session, run.id)
+
+    sweeps.lose_expired(session)
+
+    assert run.status == RunStatus.PAUSED
+
+
+def make_patient_run(session: Session, gpus: int) -> Run:
+    run = make_run(session, gpus=gpus)
+    run.queued_at -= timedelta(seconds=100)
+    session.flush()
+    return run
+
+
+def test_smallest_fitting_worker_is_reserved_for_a_run_that_was_passed_too_long(session: Session) -> None:
+    make_worker(session, gpus=2)
+    fitting = make_worker(session, gpus=4)
+    make_worker(session, gpus=8)
+    run = make_patient_run(session, gpus=4)
+
+    sweeps.reserve_workers(session, after_seconds=50)
+
+    assert run.reserved_worker_id == fitting.id
+
+
+def test_each_run_has_a_reserved_worker_of_its_own(session: Session) -> None:
+    worker = make_worker(session, gpus=4)
+    first, second = make_patient_run(session, gpus=4), make_patient_run(session, gpus=4)
+
+    sweeps.reserve_workers(session, after_seconds=50)
+
+    assert (first.reserved_worker_id, second.reserved_worker_id) == (worker.id, None)
+
+
+def test_worker_that_left_is_not_kept_reserved(session: Session) -> None:
+    run = make_patient_run(session, gpus=4)
+    run.reserved_worker_id = make_worker(session, gpus=4).id
+    leave(session, run.reserved_worker_id)
+    other = make_worker(session, gpus=4)
+
+    sweeps.reserve_workers(session, after_seconds=50)
+
+    assert run.reserved_worker_id == other.id
+
+
+@pytest.mark.parametrize(("gpus", "after_seconds"), [(1, 50), (4, 200)])
+def test_small_or_fresh_runs_reserve_nothing(session: Session, gpus: int, after_seconds: float) -> None:
+    make_worker(session, gpus=4)
+    run = make_patient_run(session, gpus=gpus)
+
+    sweeps.reserve_workers(session, after_seconds=after_seconds)
+
+    assert run.reserved_worker_id is None
 
 
 def test_cancelled_run_whose_worker_is_lost_is_cancelled(session: Session) -> None:

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -124,6 +125,8 @@ def test_broken_job_file_is_an_internal_error(tmp_path: Path, capfdbinary: pytes
         (InvalidInputError("x", "y"), ExitCode.USER_ERROR),
         (DivergedError("nan"), ExitCode.DIVERGED),
         (MemoryError(), ExitCode.OUT_OF_MEMORY),
+        (OSError(errno.ENOSPC, "No space left on device"), ExitCode.NO_SPACE),
+        (OSError(errno.EIO, "Input/output error"), ExitCode.INTERNAL),
         (torch.OutOfMemoryError("CUDA out of memory"), ExitCode.OUT_OF_MEMORY),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), ExitCode.OUT_OF_MEMORY),
         (RuntimeError("anything else"), ExitCode.INTERNAL),

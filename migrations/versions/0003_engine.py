@@ -1,0 +1,25 @@
+"""losses between checkpoints, GPUs of runs, reservations, workers that left"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+
+revision: str = "0003"
+down_revision: str | None = "0002"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+
+def upgrade() -> None:
+    op.add_column("runs", sa.Column("losses", sa.Integer(), server_default=sa.text("0"), nullable=False))
+    op.add_column("runs", sa.Column("gpus", sa.SmallInteger(), nullable=True))
+    op.add_column("runs", sa.Column("reserved_worker_id", sa.String(length=64), nullable=True))
+    op.add_column("workers", sa.Column("left_at", sa.DateTime(timezone=True), nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("workers", "left_at")
+    op.drop_column("runs", "reserved_worker_id")
+    op.drop_column("runs", "gpus")
+    op.drop_column("runs", "losses")
