@@ -11,7 +11,9 @@ from rich.console import Console
 from cli import backbones, keys
 from cli.commands import become, make_api_command, make_worker_command
 from cli.demo_command import run_demo
+from cli.doctor import diagnose
 from cli.environment import load_settings
+from cli.gc import collect_orphans
 from cli.local_stack import run_local_stack
 from cli.options import HomeOption, Queue
 from cli.sentences import SentenceGroup
@@ -74,6 +76,23 @@ def migrate(home: HomeOption = Path(".bitune")) -> None:
     upgrade(settings.database_url.get_secret_value())
     Storage.from_settings(settings).ensure_bucket()
     typer.echo("The database is at the newest schema and the bucket is there.")
+
+
+@app.command()
+def gc(
+    home: HomeOption = Path(".bitune"),
+    delete: Annotated[bool, typer.Option("--delete", help="Delete what was found.")] = False,
+    min_age_hours: Annotated[float, typer.Option(help="Younger objects are left alone.", min=1)] = 24.0,
+) -> None:
+    """Show what the object store holds and no row knows: what killed attempts left. Deletes only with --delete."""
+    collect_orphans(load_settings(home), Console(), delete=delete, min_age_hours=min_age_hours)
+
+
+@app.command()
+def doctor(home: HomeOption = Path(".bitune")) -> None:
+    """Ask everything that Bitune needs, and say what is wrong; exits 1 when something is."""
+    if not diagnose(load_settings(home), Console()):
+        raise typer.Exit(1)
 
 
 @app.command()

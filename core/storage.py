@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 import boto3
@@ -41,6 +42,12 @@ class StoredObject(BaseModel):
 
     size_bytes: int
     sha256: str
+
+
+class ListedObject(NamedTuple):
+    key: str
+    modified_at: datetime
+    size_bytes: int
 
 
 class Storage:
@@ -135,9 +142,14 @@ class Storage:
         )
 
     def list_keys(self, prefix: str) -> Iterator[str]:
+        return (item.key for item in self.list_objects(prefix))
+
+    def list_objects(self, prefix: str) -> Iterator[ListedObject]:
+        """In the order of their keys."""
         with _translated(prefix):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
-                yield from (item["Key"] for item in page.get("Contents", []) if "Key" in item)
+                for item in page.get("Contents", []):
+                    yield ListedObject(item["Key"], item["LastModified"], item["Size"])
 
     def delete_prefix(self, prefix: str) -> int:
         """Deletes every object and every unfinished upload below `prefix`; the number of objects."""

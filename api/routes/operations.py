@@ -1,18 +1,19 @@
 """Health, workers and backbones, for operators."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import structlog
 from fastapi import APIRouter, Response
-from sqlalchemy import text
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.deps import ServicesDep, SessionDep
+from api.engine_metrics import render_metrics
 from api.schemas.operations import Alive, BackboneList, BackboneOut, Readiness, WorkerList, WorkerOut
-from api.services import Services
 from core import workers
 from core.backbones import list_backbones
-from core.db.migrate import is_current
+from core.engine_state import read_engine_state
+from core.health import Check, list_checks
 from core.specs import BackboneDescription
 
 log = structlog.get_logger()
@@ -27,18 +28,20 @@ def check_alive() -> Alive:
 @router.get("/readyz", responses={503: {"model": Readiness}})
 def check_ready(services: ServicesDep, response: Response) -> Readiness:
     """Each server by name; without the broker the service still works, with up to 30 s more until a job starts."""
-    checks: dict[str, Literal["ok", "failed"]] = {
-        "database": _probe("database", lambda: _check_database(services)),
-        "migrations": _probe("migrations", lambda: _check_migrations(services)),
-        "broker": _probe("broker", services.dispatcher.check),
-        "storage": _probe("storage", services.storage.check),
-    }
+    all_checks = list_checks(services.engine, services.dispatcher, services.storage)
+    checks: dict[str, Literal["ok", "failed"]] = {name: _probe(name, check) for name, check in all_checks.items()}
     failed = {name for name, result in checks.items() if result == "failed"}
     if failed <= {"broker"}:
         return Readiness(status="degraded" if failed else "ok", checks=checks)
     response.status_code = 503
     response.headers["Retry-After"] = "5"
     return Readiness(status="unavailable", checks=checks)
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+def get_metrics(session: SessionDep) -> Response:
+    """What the engine is doing, for Prometheus: queues, runs, attempts, failures by code, workers."""
+    return Response(render_metrics(read_engine_state(session)), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/workers")
@@ -67,17 +70,7 @@ def get_backbones(session: SessionDep) -> BackboneList:
     )
 
 
-def _check_database(services: Services) -> None:
-    with services.engine.connect() as connection:
-        connection.execute(text("select 1"))
-
-
-def _check_migrations(services: Services) -> None:
-    if not is_current(services.engine):
-        raise RuntimeError("the database is not at the newest migration; run `bitune migrate`")
-
-
-def _probe(name: str, check: Callable[[], None]) -> Literal["ok", "failed"]:
+def _probe(name: str, check: Check) -> Literal["ok", "failed"]:
     try:
         check()
     except Exception as exc:  # noqa: BLE001 - whatever a server does, the answer is that it is not ready
