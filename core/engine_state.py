@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Float, SQLColumnExpression, extract, func,
 from sqlalchemy.orm import Session
 
 from core.db.tables import Attempt, Deletion, Run, Worker
-from core.runs.claims import is_claimable
+from core.runs.eligibility import is_claimable
 from core.states import RunStatus
 
 

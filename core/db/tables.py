@@ -61,8 +61,9 @@ class Run(Base):
         ForeignKeyConstraint(["project_id", "waits_for_run_id"], ["runs.project_id", "runs.id"]),
         CheckConstraint("status in ('queued','running','paused','succeeded','failed','cancelled')", name="status"),
         CheckConstraint("kind in ('import','train','probe')", name="kind"),
-        Index("ix_runs_queued", "queue", "priority", "id", postgresql_where=text("status = 'queued'")),
-        Index("ix_runs_running", "project_id", "lease_expires_at", postgresql_where=text("status = 'running'")),
+        Index("ix_runs_queued", "queue", "priority", "project_id", "id", postgresql_where=text("status = 'queued'")),
+        Index("ix_runs_running", "queue", "project_id", postgresql_where=text("status = 'running'")),
+        Index("ix_runs_reserved", "reserved_worker_id", postgresql_where=text("reserved_worker_id is not null")),
         Index("ix_runs_waits_for", "waits_for_run_id", postgresql_where=text("status = 'queued'")),
     )
 

@@ -3,10 +3,11 @@
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, Select, func, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.orm import Session
 
 from core.db.tables import Attempt, Run
+from core.runs.eligibility import select_best, wanted_gpus
 from core.runs.transitions import charge, close_attempt, in_seconds, make_event, pause, requeue, set_terminal
 from core.runs.types import NO_GPUS, Claim, FailureClass, GpuOffer, LostClaimError, RunKind, Signal, StatusReason
 from core.states import EventType, RunStatus
@@ -19,7 +20,7 @@ def claim(
 
     Runs that want more GPUs than are free are passed over, but for the one that this worker is reserved for.
     """
-    run_id = session.scalar(_best_eligible(queue, worker_id, gpus))
+    run_id = session.scalar(select_best(queue, worker_id, gpus))
     if run_id is None:
         return None
     run = session.execute(
@@ -35,7 +36,7 @@ def claim(
             event_seq=Run.event_seq + 1,
             progress=None,
         )
-        .returning(Run.project_id, Run.kind, Run.attempt, Run.event_seq, _wanted_gpus(gpus).label("gpus"))
+        .returning(Run.project_id, Run.kind, Run.attempt, Run.event_seq, wanted_gpus(Run, gpus).label("gpus"))
     ).one()
     session.add(Attempt(run_id=run_id, number=run.attempt, worker_id=worker_id))
     session.add(make_event(run_id, run.event_seq, EventType.STARTED, f"attempt {run.attempt} started on {worker_id}"))
@@ -116,53 +117,6 @@ def forgive_losses(session: Session, held: Claim) -> None:
 def fail(session: Session, held: Claim, failure: FailureClass, reason: StatusReason) -> None:
     """Charges the failure to its budget: queued again while some is left, failed when it is spent."""
     charge(session, _lock_held(session, held), failure, reason)
-
-
-def _best_eligible(queue: str, worker_id: str, gpus: GpuOffer) -> Select[str]:
-    running = aliased(Run)
-    running_of_project = (
-        select(func.count())
-        .where(running.project_id == Run.project_id, running.status == RunStatus.RUNNING, running.queue == queue)
-        .scalar_subquery()
-    )
-    return (
-        select(Run.id)
-        .where(
-            Run.queue == queue,
-            *is_claimable(),
-            _wanted_gpus(gpus) <= gpus.free,
-            or_(Run.reserved_worker_id == worker_id, _nothing_is_reserved(worker_id)),
-        )
-        .order_by(Run.priority.desc(), running_of_project, Run.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-
-
-def is_claimable() -> tuple[ColumnElement[bool], ...]:
-    """Queued, not resting after a failure, and what it waits for is there."""
-    awaited = aliased(Run)
-    awaited_is_done = (
-        select(awaited.id).where(awaited.id == Run.waits_for_run_id, awaited.status == RunStatus.SUCCEEDED).exists()
-    )
-    return (
-        Run.status == RunStatus.QUEUED,
-        Run.run_after <= func.clock_timestamp(),
-        or_(Run.waits_for_run_id.is_(None), awaited_is_done),
-    )
-
-
-def _wanted_gpus(offer: GpuOffer) -> ColumnElement[int]:
-    return func.coalesce(Run.gpus, min(1, offer.total))
-
-
-def _nothing_is_reserved(worker_id: str) -> ColumnElement[bool]:
-    reserved = aliased(Run)
-    return ~(
-        select(reserved.id)
-        .where(reserved.status == RunStatus.QUEUED, reserved.reserved_worker_id == worker_id)
-        .exists()
-    )
 
 
 def _is_out_of_time() -> ColumnElement[bool]:

@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session, aliased
 
 from core.db.tables import Run
 from core.dispatch import hint_after_commit
-from core.runs.claims import is_claimable
+from core.runs.eligibility import is_claimable
 from core.runs.transitions import charge, in_seconds, set_failed
 from core.runs.types import FailureClass, StatusReason
 from core.states import RunStatus

@@ -1,4 +1,4 @@
-"""losses between checkpoints, GPUs of runs, reservations, workers that left"""
+"""losses between checkpoints, GPUs of runs, reservations, workers that left, indexes"""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,36 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("gpus", sa.SmallInteger(), nullable=True))
     op.add_column("runs", sa.Column("reserved_worker_id", sa.String(length=64), nullable=True))
     op.add_column("workers", sa.Column("left_at", sa.DateTime(timezone=True), nullable=True))
+    op.drop_index("ix_runs_queued", table_name="runs")
+    op.drop_index("ix_runs_running", table_name="runs")
+    op.create_index(
+        "ix_runs_queued",
+        "runs",
+        ["queue", "priority", "project_id", "id"],
+        postgresql_where=sa.text("status = 'queued'"),
+    )
+    op.create_index("ix_runs_running", "runs", ["queue", "project_id"], postgresql_where=sa.text("status = 'running'"))
+    op.create_index(
+        "ix_runs_reserved",
+        "runs",
+        ["reserved_worker_id"],
+        postgresql_where=sa.text("reserved_worker_id is not null"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_runs_reserved", table_name="runs")
+    op.drop_index("ix_runs_running", table_name="runs")
+    op.drop_index("ix_runs_queued", table_name="runs")
+    op.create_index(
+        "ix_runs_running",
+        "runs",
+        ["project_id", "lease_expires_at"],
+        postgresql_where=sa.text("status = 'running'"),
+    )
+    op.create_index(
+        "ix_runs_queued", "runs", ["queue", "priority", "id"], postgresql_where=sa.text("status = 'queued'")
+    )
     op.drop_column("workers", "left_at")
     op.drop_column("runs", "reserved_worker_id")
     op.drop_column("runs", "gpus")
