@@ -197,8 +197,10 @@ def record_segments(session: Session, held: Claim, *, metric_segments: int, log_
 
 
 def record_checkpoint(session: Session, held: Claim, job_id: str, new: NewCheckpoint) -> None:
-    """From here on the checkpoint exists; the ones that it replaces are deleted."""
+    """From here on the checkpoint exists; the ones that it replaces are deleted. Done twice is done once."""
     claims.guard(session, held)
+    if _has_checkpoint(session, held, job_id, new.step):
+        return
     checkpoint = Checkpoint(
         id=make_id("ckpt"), project_id=held.project_id, job_id=job_id, attempt=held.attempt, **new._asdict()
     )
@@ -209,6 +211,12 @@ def record_checkpoint(session: Session, held: Claim, job_id: str, new: NewCheckp
     )
     claims.forgive_losses(session, held)
     _drop_old_checkpoints(session, job_id)
+
+
+def _has_checkpoint(session: Session, held: Claim, job_id: str, step: int) -> bool:
+    """Whether it was recorded by a commit whose answer got lost."""
+    same = (Checkpoint.job_id == job_id, Checkpoint.attempt == held.attempt, Checkpoint.step == step)
+    return session.scalar(select(Checkpoint.id).where(*same)) is not None
 
 
 def _drop_old_checkpoints(session: Session, job_id: str) -> None:

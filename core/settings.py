@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     stop_grace_seconds: float = 3.0
     pause_grace_seconds: float = Field(6.0, description="For the checkpoint of a job that is paused")
     handback_grace_seconds: float = 60.0
+    stall_seconds: float = Field(1800.0, description="A trainer that says nothing for so long hangs, and is killed")
     worker_queue: Literal["train", "imports"] = Field("train", description="What this worker process runs")
     worker_slots: int | None = Field(
         None, ge=1, description="Runs side by side in this worker process; unset is one a GPU, one on a CPU"
@@ -76,11 +77,15 @@ class Settings(BaseSettings):
     pixel_cache_bytes: int = Field(
         100 * 1024**3, description="What decoded datasets may take on this host; those used last stay"
     )
+    orphan_interval_hours: float = Field(
+        24.0, ge=0, description="How often a worker deletes what killed attempts left in the store; 0 is never"
+    )
     outage_seconds: float = Field(900.0, description="How long an attempt outwaits a store or database that is away")
 
     # Predict
     model_cache_bytes: int = 2 * 1024**3
     decode_workers: int = 2
+    predict_timeout_seconds: float = Field(60.0, description="For the answer to a predict request; others have 9 s")
 
     @field_validator("url_allowed_hosts", mode="before")
     @classmethod

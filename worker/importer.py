@@ -1,6 +1,8 @@
 """The life of one import run: bytes into the store, checked and packed in a limited child, results into the store."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from core import datasets
 from core.datasets import ClassCounts, ImportedDataset, StoredFile
@@ -17,6 +19,8 @@ from worker.context import WorkerContext
 from worker.heartbeat import Heartbeat
 from worker.outcomes import StopReason
 from worker.patience import outwait
+
+Result = TypeVar("Result")
 
 
 def run_import(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path) -> None:
@@ -56,7 +60,9 @@ class _Import:
         stored = self._uploaded() or self._fetch(self._dataset.source_url or "")
         self._stop_if_asked()
         archive = self._work_dir / "archive"
-        self._context.storage.download_file(self._upload.storage_key, archive, sha256=stored.sha256)
+        self._outwait(
+            lambda: self._context.storage.download_file(self._upload.storage_key, archive, sha256=stored.sha256)
+        )
         result = self._open(archive)
         self._stop_if_asked()
         self._finish(result)
@@ -96,10 +102,7 @@ class _Import:
 
     def _finish(self, result: IngestResult) -> None:
         prefix = dataset_attempt_prefix(self._dataset.id, self._held.attempt)
-        files = [
-            StoredFile(name=name, **self._context.storage.put_file(prefix + name, path).model_dump())
-            for name, path in result.files.items()
-        ]
+        files = [self._store(prefix, name, path) for name, path in result.files.items()]
         imported = ImportedDataset(
             num_samples=result.num_samples,
             classes=[ClassCounts.model_validate(counts.model_dump()) for counts in result.classes],
@@ -111,7 +114,14 @@ class _Import:
             with self._context.transaction() as session:
                 datasets.finish_import(session, self._held, imported)
 
-        outwait(commit, seconds=self._context.settings.outage_seconds, stop=self._beat.stop)
+        self._outwait(commit)
+
+    def _store(self, prefix: str, name: str, path: Path) -> StoredFile:
+        stored = self._outwait(lambda: self._context.storage.put_file(prefix + name, path))
+        return StoredFile(name=name, **stored.model_dump())
+
+    def _outwait(self, action: Callable[[], Result]) -> Result:
+        return outwait(action, seconds=self._context.settings.outage_seconds, stop=self._beat.stop)
 
     def _should_stop(self) -> bool:
         return self._beat.stop.is_set() or self._context.stopping.is_set()

@@ -17,6 +17,7 @@ from core.ids import make_id
 from core.settings import Settings
 from core.storage import Storage
 from core.workers import leave, register_worker
+from worker.collector import Collector
 from worker.context import WorkerContext
 from worker.execution import drain
 from worker.gpus import GpuPool, list_gpus
@@ -45,12 +46,14 @@ class WorkerLifecycle:
         self._num_slots = settings.worker_slots or max(1, self._context.gpus.size)
         self.slots = Slots(count=self._num_slots, drain=partial(drain, self._context))
         self._sweeper = Sweeper(self._context)
+        self._collector = Collector(self._context)
         self._looker = threading.Thread(target=self._look, name="looker")
 
     def start(self) -> None:
         self._context.work_dirs.open()
         self._register()
         self._sweeper.start()
+        self._collector.start()
         self._looker.start()
         log.info("worker_started", worker_id=self._context.worker_id, queue=self._context.settings.worker_queue)
 
@@ -62,6 +65,7 @@ class WorkerLifecycle:
         self._looker.join()
         self.slots.close()
         self._sweeper.close()
+        self._collector.close()
         self._leave()
         self._context.work_dirs.close()
         self._context.dispatcher.close()

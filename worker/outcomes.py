@@ -1,9 +1,9 @@
 """How an attempt ends that did not succeed, as exceptions that carry what becomes of the run."""
 
-import errno
 import signal
 from typing import Literal
 
+from core.disk import is_disk_full
 from core.errors import BituneError
 from core.ingest.errors import ImportRejectedError
 from core.runs.types import FailureClass, Signal, StatusReason
@@ -27,8 +27,6 @@ class AttemptFailedError(Exception):
         self.reason = reason
 
 
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-
 OUT_OF_TIME = StatusReason(
     code="max_runtime_exceeded",
     message="the job ran longer than its `max_runtime_seconds`",
@@ -42,12 +40,23 @@ def describe_exit(status: int, said: Failed | None) -> AttemptFailedError:
     if status in {ExitCode.USER_ERROR, ExitCode.DIVERGED, ExitCode.OUT_OF_MEMORY} and said is not None:
         reason = StatusReason(code=said.code, message=said.message, hint=said.hint, owner="user")
         return AttemptFailedError(FailureClass.USER, reason)
-    if status == ExitCode.NO_SPACE:
+    if status in {ExitCode.NO_SPACE, -signal.SIGBUS}:  # a mapped file that the disk cannot hold ends so
         return describe_full_disk()
     if status < 0:
         return AttemptFailedError(FailureClass.CRASH, _killed(-status))
     message = said.message if said is not None else f"the trainer ended with status {status}"
     reason = StatusReason(code="trainer_failed", message=message, hint="see the job's log", owner="system")
+    return AttemptFailedError(FailureClass.CRASH, reason)
+
+
+def describe_stall(seconds: float) -> AttemptFailedError:
+    reason = StatusReason(
+        code="trainer_stalled",
+        message=f"the trainer made no step for {seconds:.0f} s and was killed",
+        hint="a GPU or its driver may hang: look at the host; a very slow step needs a longer BITUNE_STALL_SECONDS",
+        owner="system",
+        retryable=True,
+    )
     return AttemptFailedError(FailureClass.CRASH, reason)
 
 
@@ -70,7 +79,7 @@ def describe_full_disk() -> AttemptFailedError:
 
 
 def describe_crash(error: Exception) -> AttemptFailedError:
-    if isinstance(error, OSError) and error.errno in FULL_DISK:
+    if is_disk_full(error):
         return describe_full_disk()
     reason = StatusReason(
         code="worker_failed",

@@ -1,8 +1,10 @@
 """Outwaits a store or a database that is away, as long as the attempt may."""
 
+import contextvars
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 import structlog
@@ -17,6 +19,11 @@ Result = TypeVar("Result")
 
 OUTAGES = (StorageUnavailableError, OperationalError, PoolTimeoutError)
 MAX_PAUSE_SECONDS = 30.0
+GIVE_UP_SECONDS = 0.2  # between two looks at whether to
+
+
+class GivenUpError(Exception):
+    """The action was left behind."""
 
 
 def outwait(action: Callable[[], Result], *, seconds: float, stop: threading.Event) -> Result:
@@ -32,3 +39,24 @@ def outwait(action: Callable[[], Result], *, seconds: float, stop: threading.Eve
             log.warning("outage", error=type(exc).__name__, next_try_seconds=pause)
         stop.wait(pause)
         pause = min(2 * pause, MAX_PAUSE_SECONDS)
+
+
+def run_beside(action: Callable[[], Result], *, give_up: Callable[[], bool]) -> Result:
+    """In a thread that is left behind once `give_up` says so: who hangs in a server must not keep a GPU.
+
+    Raises GivenUpError. Only for actions whose every write is fenced.
+    """
+    future: Future[Result] = Future()
+    context = contextvars.copy_context()  # the ids that log lines carry
+    threading.Thread(target=context.run, args=(_fulfil, future, action), name="beside", daemon=True).start()
+    while not wait([future], timeout=GIVE_UP_SECONDS).done:
+        if give_up():
+            raise GivenUpError
+    return future.result()
+
+
+def _fulfil(future: Future[Result], action: Callable[[], Result]) -> None:
+    try:
+        future.set_result(action())
+    except BaseException as exc:  # noqa: BLE001 - raised again where the result is asked for
+        future.set_exception(exc)

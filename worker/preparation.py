@@ -12,6 +12,7 @@ from core.checkpoints import download_checkpoint
 from core.dataset_index import INDEX_FILE, read_index
 from core.datasets import ClassCounts, StoredFile
 from core.db.tables import Backbone, Checkpoint, Dataset, Job
+from core.disk import require_space
 from core.ingest.facts import gather_facts
 from core.resolution import BackboneFacts, DatasetFacts, resolve
 from core.runs.types import Claim
@@ -23,6 +24,9 @@ from core.trainer_protocol import Lineage, TrainerJob
 from worker.context import WorkerContext
 
 log = structlog.get_logger()
+
+CHECKPOINTS_ON_DISK = 4  # one is written while two are on their way, and one may be resumed from
+STATE_FACTOR = 5  # of the backbone's size: both encoders, momentum, the best of both
 
 
 class PreparedJob(NamedTuple):
@@ -41,8 +45,9 @@ class _Rows(NamedTuple):
 
 
 def prepare_job(context: WorkerContext, held: Claim, work_dir: Path, *, device: str) -> PreparedJob:
-    """Downloads what is not here yet; raises InvalidInputError when the spec cannot be run."""
+    """Downloads what is not here yet; raises InvalidInputError when the spec cannot be run, OSError without space."""
     rows = _load_rows(context, held)
+    require_space(work_dir, _estimate_bytes(context, rows))
     dataset_dir = fetch_dataset(context, rows.dataset)
     weights_path = fetch_weights(context, rows.backbone)
     facts = _gather_facts(rows, dataset_dir)
@@ -70,15 +75,18 @@ def prepare_job(context: WorkerContext, held: Claim, work_dir: Path, *, device: 
 
 def fetch_dataset(context: WorkerContext, dataset: Dataset) -> Path:
     """The dataset's files on this host, shared by all jobs; those that are here already are not fetched again."""
-    attempt = dataset.attempt or 0
-    directory = context.settings.cache_dir.absolute() / "datasets" / dataset.id / str(attempt)
-    prefix = dataset_attempt_prefix(dataset.id, attempt)
+    directory = _find_dataset_dir(context, dataset)
+    prefix = dataset_attempt_prefix(dataset.id, dataset.attempt or 0)
     for item in dataset.files or []:
         file = StoredFile.model_validate(item)
         path = directory / file.name
         if not path.exists():
             context.storage.download_file(prefix + file.name, path, sha256=file.sha256)
     return directory
+
+
+def _find_dataset_dir(context: WorkerContext, dataset: Dataset) -> Path:
+    return context.settings.cache_dir.absolute() / "datasets" / dataset.id / str(dataset.attempt or 0)
 
 
 def _load_rows(context: WorkerContext, held: Claim) -> _Rows:
@@ -94,6 +102,14 @@ def fetch_weights(context: WorkerContext, backbone: Backbone) -> Path:
     if not path.exists():
         context.storage.download_file(backbone_key(backbone.name, backbone.sha256), path, sha256=backbone.sha256)
     return path
+
+
+def _estimate_bytes(context: WorkerContext, rows: _Rows) -> int:
+    """What the attempt will write; decoded pictures have a bound of their own, and are not counted."""
+    directory = _find_dataset_dir(context, rows.dataset)
+    files = [StoredFile.model_validate(item) for item in rows.dataset.files or []]
+    missing = sum(file.size_bytes for file in files if not (directory / file.name).exists())
+    return missing + rows.backbone.size_bytes * STATE_FACTOR * CHECKPOINTS_ON_DISK
 
 
 def _gather_facts(rows: _Rows, dataset_dir: Path) -> DatasetFacts:

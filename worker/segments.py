@@ -13,7 +13,7 @@ from worker.context import WorkerContext
 
 
 class SegmentWriter:
-    """Gathers in memory; `flush` puts what is new into the store, then counts it in the row."""
+    """Gathers in memory; `flush`, in another thread, puts what is new into the store, then counts it in the row."""
 
     def __init__(self, context: WorkerContext, held: Claim, job_id: str, log_path: Path) -> None:
         self._context = context
@@ -48,10 +48,11 @@ class SegmentWriter:
     def _store_metrics(self) -> bool:
         if not self._records:
             return False
+        records = list(self._records)  # more may be added meanwhile
         key = metric_segment_key(self._job_id, self._held.attempt, self._metric_segments + 1)
-        self._context.storage.put_bytes(key, encode_records(self._records))
+        self._context.storage.put_bytes(key, encode_records(records))
         self._metric_segments += 1
-        self._records = []
+        del self._records[: len(records)]
         return True
 
     def _store_log(self) -> bool:

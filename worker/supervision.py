@@ -1,4 +1,4 @@
-"""What runs of a trainer share: a thread that stops it in time."""
+"""What runs of a trainer share: a thread that stops it in time, or when it hangs."""
 
 import threading
 from collections.abc import Iterator
@@ -30,6 +30,9 @@ def is_stopped(context: WorkerContext, beat: Heartbeat) -> bool:
 
 def _watch(process: TrainerProcess, context: WorkerContext, beat: Heartbeat) -> None:
     while process.is_alive():
+        if process.silent_seconds > context.settings.stall_seconds:
+            process.kill_stalled()
+            return
         if beat.stop.wait(WATCH_SECONDS) or context.stopping.is_set():
             process.stop(_grace_seconds(context, beat))
             return

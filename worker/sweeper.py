@@ -9,10 +9,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-from core import deletions
 from core.runs import sweeps
-from core.storage import StorageUnavailableError
-from core.workers import beat_worker, forget_old_workers
+from core.workers import beat_worker, forget_old_workers, record_sweep
 from worker.context import WorkerContext
 
 log = structlog.get_logger()
@@ -21,13 +19,18 @@ ADVISORY_LOCK = 0x62697475  # "bitu"
 
 
 class Sweeper:
-    """Nothing expires before the database and this sweeper's contact with it are one lease old."""
+    """Nothing expires before the database and this sweeper's contact with it are one lease old.
+
+    A gap between two rounds ends the contact: the database hung, or this process was stopped, and so may the beats
+    of healthy runs have been.
+    """
 
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper")
         self._contact_since: float | None = None
+        self._contact_until = 0.0
 
     def start(self) -> None:
         self._thread.start()
@@ -38,14 +41,16 @@ class Sweeper:
 
     def sweep(self) -> None:
         """One round; public so that a test can run rounds by hand."""
+        worker_id = self._context.worker_id
         with self._context.transaction() as session:
-            beat_worker(session, self._context.worker_id)
-            leads = bool(session.scalar(select(func.pg_try_advisory_xact_lock(ADVISORY_LOCK))))
-            if leads:
+            beat_worker(session, worker_id, storage_errors=self._context.storage.num_errors)
+            self._note_contact()
+        started = time.monotonic()
+        with self._context.transaction() as session:
+            if session.scalar(select(func.pg_try_advisory_xact_lock(ADVISORY_LOCK))):
                 self._sweep_runs(session)
                 forget_old_workers(session)
-        if leads:
-            self._delete_scheduled()
+                record_sweep(session, worker_id, seconds=time.monotonic() - started)
 
     def _run(self) -> None:
         while not self._ended.wait(self._context.settings.sweep_seconds):
@@ -54,8 +59,6 @@ class Sweeper:
             except (OperationalError, PoolTimeoutError) as exc:
                 self._contact_since = None
                 log.warning("sweep_failed", error=type(exc).__name__)
-            except StorageUnavailableError as exc:
-                log.warning("deletion_failed", error=exc.message)
             except Exception:
                 log.exception("sweep_crashed")
 
@@ -68,17 +71,16 @@ class Sweeper:
         sweeps.reserve_workers(session, after_seconds=self._context.settings.reserve_after_seconds)
         sweeps.hint_again(session, older_than_seconds=self._context.settings.look_seconds)
 
+    def _note_contact(self) -> None:
+        """The database has just answered."""
+        settings = self._context.settings
+        longest_gap = max(settings.lease_seconds / 2, 3 * settings.sweep_seconds)
+        now = time.monotonic()
+        if self._contact_since is None or now - self._contact_until > longest_gap:
+            self._contact_since = now
+        self._contact_until = now
+
     def _contact_is_old(self, session: Session) -> bool:
         lease = self._context.settings.lease_seconds
-        now = time.monotonic()
-        self._contact_since = self._contact_since or now
-        return now - self._contact_since >= lease and not sweeps.database_is_young(session, seconds=lease)
-
-    def _delete_scheduled(self) -> None:
-        with self._context.transaction() as session:
-            due = deletions.take_due(session)
-        for deletion in due:
-            count = self._context.storage.delete_prefix(deletion.prefix)
-            with self._context.transaction() as session:
-                deletions.settle(session, deletion.id)
-            log.info("prefix_deleted", prefix=deletion.prefix, objects=count)
+        is_long = self._contact_since is not None and self._contact_until - self._contact_since >= lease
+        return is_long and not sweeps.database_is_young(session, seconds=lease)

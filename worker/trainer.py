@@ -1,6 +1,7 @@
 """The life of one train run: prepare, start, store what it says, finish. Every write is fenced by the claim."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from core.storage_keys import checkpoint_prefix, model_prefix
 from core.trainer_protocol import CheckpointSaved, ExitCode, Failed, Finished, Line, Measured, Metrics, Note
 from worker.context import WorkerContext
 from worker.heartbeat import Heartbeat
-from worker.outcomes import StopReason, describe_exit
-from worker.patience import outwait
+from worker.outcomes import StopReason, describe_exit, describe_stall
+from worker.patience import GivenUpError, outwait, run_beside
 from worker.preparation import PreparedJob, prepare_job
 from worker.segments import SegmentWriter
+from worker.storing import Storing
 from worker.supervision import attended, is_stopped
 from worker.trainer_process import TrainerProcess
 
@@ -29,14 +31,24 @@ LINE_WAIT_SECONDS = 0.5
 
 def run_training(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path, devices: list[str]) -> None:
     """Runs one attempt until the run has succeeded; every other end is raised for the caller to settle."""
-    prepared = outwait(
-        lambda: prepare_job(context, held, work_dir, device="cuda" if devices else "cpu"),
-        seconds=context.settings.outage_seconds,
-        stop=beat.stop,
-    )
+    prepared = _prepare(context, held, beat, work_dir, device="cuda" if devices else "cpu")
     if is_stopped(context, beat):
         raise StopReason(beat.why)
     _Training(context, held, beat, work_dir, prepared).run(devices)
+
+
+def _prepare(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path, *, device: str) -> PreparedJob:
+    def prepare() -> PreparedJob:
+        return outwait(
+            lambda: prepare_job(context, held, work_dir, device=device),
+            seconds=context.settings.outage_seconds,
+            stop=beat.stop,
+        )
+
+    try:
+        return run_beside(prepare, give_up=lambda: is_stopped(context, beat))
+    except GivenUpError as exc:
+        raise StopReason(beat.why) from exc
 
 
 class _Training:
@@ -58,27 +70,35 @@ class _Training:
     def run(self, devices: list[str]) -> None:
         process = TrainerProcess(self._work_dir, self._trainer_job, devices=devices, on_progress=self._beat.report)
         segments = SegmentWriter(self._context, self._held, self._job.id, process.log_path)
-        with attended(process, self._context, self._beat):
-            self._take_lines(process, segments)
-        self._settle(process.close(), segments)
+        storing = Storing(
+            store_checkpoint=lambda line: self._outwait(lambda: self._store_checkpoint(line)),
+            flush=lambda: self._outwait(segments.flush),
+        )
+        try:
+            with attended(process, self._context, self._beat):
+                self._take_lines(process, segments, storing)
+            self._settle(process, storing)
+        finally:
+            storing.end()
 
-    def _take_lines(self, process: TrainerProcess, segments: SegmentWriter) -> None:
+    def _take_lines(self, process: TrainerProcess, segments: SegmentWriter, storing: Storing) -> None:
         while not process.is_done():
             line = process.next_line(LINE_WAIT_SECONDS)
             if self._is_unwanted():
                 continue
+            storing.check()
             if line is not None:
-                self._take(line, segments)
+                self._take(line, segments, storing)
             if segments.is_due():
-                self._outwait(segments.flush)
+                storing.request_flush()
 
-    def _take(self, line: Line, segments: SegmentWriter) -> None:
+    def _take(self, line: Line, segments: SegmentWriter, storing: Storing) -> None:
         match line:
             case Metrics():
                 segments.add(line)
                 self._outwait(lambda: self._record_metrics(line))
             case CheckpointSaved():
-                self._outwait(lambda: self._store_checkpoint(line))
+                storing.add_checkpoint(line)
             case Note():
                 self._outwait(lambda: self._record_note(line))
             case Finished():
@@ -112,18 +132,31 @@ class _Training:
         with self._context.transaction() as session:
             jobs.record_checkpoint(session, self._held, self._job.id, new)
 
-    def _settle(self, status: int, segments: SegmentWriter) -> None:
+    def _settle(self, process: TrainerProcess, storing: Storing) -> None:
         """Cancel and loss of the claim come first: whatever the process did meanwhile is not wanted any more."""
-        if self._is_unwanted():
+        status = process.close()
+        ended_at = time.monotonic()
+
+        def give_up() -> bool:
+            is_late = time.monotonic() - ended_at > self._context.settings.handback_grace_seconds
+            return self._is_unwanted() or (is_late and is_stopped(self._context, self._beat))
+
+        storing.request_flush()
+        storing.wait(give_up)
+        if status == ExitCode.OK and self._finished is not None and not give_up():
+            self._publish_unless(give_up, self._finished)
+        elif is_stopped(self._context, self._beat):
             raise StopReason(self._beat.why)
-        self._outwait(segments.flush)
-        if status == ExitCode.OK and self._finished is not None:
-            finished = self._finished
-            self._outwait(lambda: self._publish(finished))
-        elif self._beat.why is not Signal.GO_ON or self._context.stopping.is_set():
-            raise StopReason(self._beat.why)
+        elif process.has_stalled:
+            raise describe_stall(self._context.settings.stall_seconds)
         else:
             raise describe_exit(status, self._failed)
+
+    def _publish_unless(self, give_up: Callable[[], bool], finished: Finished) -> None:
+        try:
+            run_beside(lambda: self._outwait(lambda: self._publish(finished)), give_up=give_up)
+        except GivenUpError as exc:
+            raise StopReason(self._beat.why) from exc
 
     def _publish(self, finished: Finished) -> None:
         model_id = make_id("model")

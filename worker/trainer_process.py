@@ -4,6 +4,7 @@ import os
 import queue
 import select
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,8 @@ class TrainerProcess:
         self.log_path = work_dir / LOG_FILE
         self._on_progress = on_progress
         self._status: int | None = None  # once it is closed
+        self._heard_at = time.monotonic()
+        self.has_stalled = False
         self._lines: queue.SimpleQueue[Line] = queue.SimpleQueue()
         (work_dir / TASK_FILE).write_text(task.model_dump_json())
         fifo = work_dir / LINES_FIFO
@@ -52,6 +55,15 @@ class TrainerProcess:
     def is_alive(self) -> bool:
         return self._ranks.is_alive()
 
+    @property
+    def silent_seconds(self) -> float:
+        """Since its last line."""
+        return time.monotonic() - self._heard_at
+
+    def kill_stalled(self) -> None:
+        self.has_stalled = True
+        self._ranks.kill()
+
     def stop(self, grace_seconds: float) -> None:
         self._ranks.stop(grace_seconds)
 
@@ -76,6 +88,7 @@ class TrainerProcess:
                     self._take(decode_line(raw))
 
     def _take(self, line: Line) -> None:
+        self._heard_at = time.monotonic()
         if isinstance(line, Progress):
             self._on_progress(line)
         else:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from core.db.tables import Attempt, Run, RunEvent
 from core.dispatch import hint_after_commit
-from core.runs.types import BUDGET, MAX_BACKOFF_SECONDS, MAX_LOSSES, FailureClass, StatusReason
+from core.runs.types import BUDGET, KILLERS, MAX_BACKOFF_SECONDS, MAX_LOSSES, FailureClass, StatusReason
 from core.states import TRANSITIONS, EventType, RunStatus
 
 
@@ -16,13 +16,13 @@ def charge(session: Session, run: Run, failure: FailureClass, reason: StatusReas
     """Ends the attempt; the run is queued again while the budget of the class lasts and it does not lose every try."""
     count = run.failures.get(failure, 0) + 1
     run.failures = run.failures | {failure: count}
-    run.losses += 1
+    run.losses += failure in KILLERS
     close_attempt(session, run, "lost" if failure == FailureClass.WORKER_LOST else "failed")
     is_poison = run.losses >= MAX_LOSSES
     if run.cancel_requested_at is None and (count > BUDGET[failure] or is_poison):
         set_failed(session, run, _poison(reason) if is_poison and failure == FailureClass.WORKER_LOST else reason)
     else:
-        requeue(session, run, reason.message, delay_seconds=min(2**run.losses, MAX_BACKOFF_SECONDS))
+        requeue(session, run, reason.message, delay_seconds=_choose_rest(run, failure))
 
 
 def set_failed(session: Session, run: Run, reason: StatusReason) -> None:
@@ -65,6 +65,11 @@ def set_terminal(
     _let_go(run)
     run.finished_at = now(session)
     append_event(session, run, event, message, level=level)
+
+
+def _choose_rest(run: Run, failure: FailureClass) -> float:
+    """Somebody has to free space on a full disk first; a crash may be gone at the next try."""
+    return min(2.0**run.losses, MAX_BACKOFF_SECONDS) if failure in KILLERS else MAX_BACKOFF_SECONDS
 
 
 def _let_go(run: Run) -> None:

@@ -45,6 +45,7 @@ BUDGET: dict[FailureClass, int] = {
 }
 MAX_LOSSES = 3  # in a row, with no new checkpoint between them: the run itself is what kills
 MAX_BACKOFF_SECONDS = 60
+KILLERS = frozenset({FailureClass.CRASH, FailureClass.WORKER_LOST})  # the classes whose failures count as losses
 
 
 class LostClaimError(Exception):

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from core.disk import require_space
 from core.specs import EncoderName
 from core.training.methods.base import Method
 from core.training.whole_files import whole_directory
@@ -84,13 +85,15 @@ class State:
 
 
 def save_checkpoint(directory: Path, state: State, training: tuple[Method, torch.optim.SGD] | None) -> None:
-    """`training` is None after the last contender: nothing is left to train."""
+    """`training` is None after the last contender: nothing is left to train. Nothing is begun that has no space."""
     tensors = _with_prefix("best", state.best_weights)
     for index, weights in enumerate(state.finished_weights):
         tensors |= _with_prefix(f"finished{index}", weights)
     if training is not None:
         method, optimizer = training
         tensors |= _with_prefix("method", method.state_dict()) | _with_prefix("optimizer", _momenta(optimizer))
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    require_space(directory.parent, sum(tensor.nbytes for tensor in tensors.values()))
     with whole_directory(directory) as part:
         save_file({key: value.contiguous() for key, value in tensors.items()}, part / TENSORS_FILE)
         (part / COUNTERS_FILE).write_text(state.counters.model_dump_json())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from core.disk import is_disk_full
 from core.training.checkpoint import State, save_checkpoint
 from core.training.errors import DivergedError
 from core.training.journal import Journal
@@ -20,22 +21,38 @@ class CheckpointWriter:
         self._interval_seconds = interval_seconds
         self._saved_at = time.monotonic()
         self._saved_step: int | None = None
+        self._lacks_space = False
 
     def save_if_due(self, state: State, method: Method, optimizer: torch.optim.SGD) -> None:
         if time.monotonic() - self._saved_at >= self._interval_seconds:
             self.save(state, (method, optimizer))
 
     def save(self, state: State, training: tuple[Method, torch.optim.SGD] | None) -> None:
-        """Once a step; raises DivergedError rather than replace a good checkpoint by a broken one."""
+        """Once a step; raises DivergedError rather than replace a good checkpoint by a broken one.
+
+        Training goes on where the disk is too full for it: the next one may fit.
+        """
         step = state.counters.total_step
         if not self._ranks.is_first or self._saved_step == step:
             return
         if training is not None:
             _check_weights(training[0])
-        directory = self._directory / str(step)
-        save_checkpoint(directory, state, training)
-        self._saved_at, self._saved_step = time.monotonic(), step
-        self._journal.say_checkpoint(state.counters, directory)
+        self._saved_at = time.monotonic()
+        try:
+            save_checkpoint(self._directory / str(step), state, training)
+        except Exception as exc:
+            if not is_disk_full(exc):
+                raise
+            self._say_no_space(exc)
+            return
+        self._saved_step, self._lacks_space = step, False
+        self._journal.say_checkpoint(state.counters, self._directory / str(step))
+
+    def _say_no_space(self, error: Exception) -> None:
+        """Once, not at every try."""
+        if not self._lacks_space:
+            self._journal.say_no_space(error)
+        self._lacks_space = True
 
 
 def _check_weights(method: Method) -> None:

@@ -113,6 +113,11 @@ class Journal:
         )
         self._pace.restart()
 
+    def say_no_space(self, error: Exception) -> None:
+        log.warning("no checkpoint: %s", error)
+        message = "the disk of its worker is too full for a checkpoint: a crash would cost all since the last one"
+        self._recorder.say(Note(level="warning", code="checkpoint_skipped", message=message))
+
     def say_early_stop(self, counters: Counters) -> None:
         method = self._contenders[counters.contender].type
         message = f"{method}: no better validation accuracy for {counters.epochs_without_gain} epochs"

@@ -1,6 +1,5 @@
 """One attempt of training, from `job.json` to an exit code."""
 
-import errno
 import logging
 import os
 import signal
@@ -12,6 +11,7 @@ from typing import assert_never
 
 import torch
 
+from core.disk import is_disk_full
 from core.errors import BituneError
 from core.trainer_protocol import TASK, TASK_FILE, AnyTask, ExitCode, Failed, ProbeJob, Progress, Task, TrainerJob
 from core.training.checkpoint import State, load_state
@@ -57,7 +57,7 @@ def describe(error: Exception) -> tuple[Failed, ExitCode]:
         case DivergedError():
             hint = "lower `learning_rate`, or train with a larger batch"
             return Failed(code="diverged", message=str(error), hint=hint), ExitCode.DIVERGED
-        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+        case _ if is_disk_full(error):
             return Failed(code="no_space", message="the disk is full", hint="free some space"), ExitCode.NO_SPACE
         case _ if is_out_of_memory(error):
             hint = "lower `batch_size` or `image_size`"

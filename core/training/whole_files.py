@@ -9,11 +9,15 @@ from pathlib import Path
 
 @contextmanager
 def whole_directory(directory: Path) -> Iterator[Path]:
-    """Yields a temporary folder to write into; it replaces `directory` at the end, and is left behind on an error."""
+    """Yields a temporary folder to write into; it replaces `directory` at the end, and is gone after an error."""
     part = directory.with_name(directory.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    yield part
+    try:
+        yield part
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
     for path in [*part.iterdir(), part]:
         _sync(path)
     shutil.rmtree(directory, ignore_errors=True)
