@@ -1,119 +1,79 @@
-"""Finds what the store holds and no row knows: what killed attempts left behind."""
+"""Finds what the store holds and no row needs: what killed attempts left behind."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import groupby
 from typing import NamedTuple
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, func, select
 
 from core.db.session import SessionFactory
-from core.db.tables import Checkpoint, Dataset, Job, Model, Run, Upload
-from core.states import RunStatus
-from core.storage import ListedObject, Storage
+from core.object_owners import Owner, find_owner, is_being_written, list_unneeded
+from core.storage import Storage, UnfinishedUpload
+from core.storage_keys import ORPHAN_ROOTS, UPLOAD_ROOTS
 
 MIN_AGE_HOURS = 24.0  # whoever wrote it may still be about to write its row
 
 
 class Orphan(NamedTuple):
-    """All objects below one prefix."""
+    """What has to go below one prefix."""
 
     prefix: str
-    objects: int
+    keys: list[str]
+    uploads: list[UnfinishedUpload]
     size_bytes: int
-
-
-class _Owner(NamedTuple):
-    """Whose objects stand below a prefix."""
-
-    prefix: str
-    kind: str
-    id: str
-    attempt: int = 0
-    step: int = 0
 
 
 def find_orphans(
     storage: Storage, sessions: SessionFactory, *, min_age_hours: float = MIN_AGE_HOURS
 ) -> Iterator[Orphan]:
-    """No session is open while the store lists. What is younger than `min_age_hours` is never named."""
-    with sessions() as session:
-        limit = session.scalars(
-            select(func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, min_age_hours * 3600))
-        ).one()
-    for root in ("uploads/", "datasets/", "jobs/", "models/"):
-        for owner, found in groupby(storage.list_objects(root), key=lambda item: _find_owner(item.key)):
-            objects = list(found)
-            if owner is not None and _is_old(objects, limit) and not _ask(sessions, owner):
-                yield Orphan(owner.prefix, len(objects), sum(item.size_bytes for item in objects))
+    """Asks the database about a prefix just before it is named, after the store has listed it.
+
+    What it says then stays true: an attempt that has ended never writes a row again, and numbers are not used twice.
+    """
+    limit = _read_limit(sessions, min_age_hours)
+    for root in ORPHAN_ROOTS:
+        yield from _find_objects(storage, sessions, root, limit)
+    for root in UPLOAD_ROOTS:
+        yield from _find_uploads(storage, sessions, root, limit)
 
 
-def _is_old(objects: list[ListedObject], limit: datetime) -> bool:
-    return all(item.modified_at < limit for item in objects)
+def delete_orphan(storage: Storage, orphan: Orphan) -> None:
+    """Only what was listed: what came to the prefix since then is younger."""
+    storage.delete_keys(orphan.keys)
+    for upload in orphan.uploads:
+        storage.abort_upload(upload)
 
 
-def _find_owner(key: str) -> _Owner | None:
-    """None for what no rule covers, which stays."""
-    match key.split("/"):
-        case ["uploads" as kind, owner_id, *_]:
-            return _Owner(f"{kind}/{owner_id}/", kind, owner_id)
-        case ["models" as kind, owner_id, *_]:
-            return _Owner(f"{kind}/{owner_id}/", kind, owner_id)
-        case ["datasets" as kind, owner_id, attempt, *_] if attempt.isdecimal():
-            return _Owner(f"{kind}/{owner_id}/{attempt}/", kind, owner_id, int(attempt))
-        case ["jobs", owner_id, attempt, "checkpoints", step, *_] if attempt.isdecimal() and step.isdecimal():
-            prefix = f"jobs/{owner_id}/{attempt}/checkpoints/{step}/"
-            return _Owner(prefix, "checkpoints", owner_id, int(attempt), int(step))
-        case ["jobs" as kind, owner_id, *_]:
-            return _Owner(f"{kind}/{owner_id}/", kind, owner_id)
-        case _:
-            return None
+def _find_objects(storage: Storage, sessions: SessionFactory, root: str, limit: datetime) -> Iterator[Orphan]:
+    for owner, listed in groupby(storage.list_objects(root), key=lambda item: find_owner(item.key)):
+        old = [item for item in listed if item.modified_at < limit]
+        if owner is None or not old:
+            continue
+        with sessions() as session:
+            unneeded = list_unneeded(session, owner, old)
+        if unneeded:
+            keys = [item.key for item in unneeded]
+            yield Orphan(owner.prefix, keys, uploads=[], size_bytes=sum(item.size_bytes for item in unneeded))
 
 
-def _ask(sessions: SessionFactory, owner: _Owner) -> bool:
-    with sessions() as session:
-        return _KNOWN[owner.kind](session, owner)
+def _find_uploads(storage: Storage, sessions: SessionFactory, root: str, limit: datetime) -> Iterator[Orphan]:
+    """Nobody reads an unfinished upload: it is needed only while its attempt runs."""
+    for upload in storage.list_uploads(root):
+        owner = find_owner(upload.key)
+        if upload.started_at < limit and not _is_written(sessions, owner, upload.started_at):
+            yield Orphan(upload.key, keys=[], uploads=[upload], size_bytes=0)
 
 
-def _knows_upload(session: Session, owner: _Owner) -> bool:
-    return session.get(Upload, owner.id) is not None
-
-
-def _knows_model(session: Session, owner: _Owner) -> bool:
-    return session.get(Model, owner.id) is not None
-
-
-def _knows_job(session: Session, owner: _Owner) -> bool:
-    return session.get(Job, owner.id) is not None
-
-
-def _knows_dataset(session: Session, owner: _Owner) -> bool:
-    dataset = session.get(Dataset, owner.id)
-    if dataset is None:
+def _is_written(sessions: SessionFactory, owner: Owner | None, at: datetime) -> bool:
+    if owner is None:
         return False
-    return dataset.attempt == owner.attempt or _is_running(session, dataset.run_id, owner.attempt)
+    with sessions() as session:
+        return is_being_written(session, owner, at)
 
 
-def _knows_checkpoint(session: Session, owner: _Owner) -> bool:
-    job = session.get(Job, owner.id)
-    if job is None:
-        return False
-    kept = select(Checkpoint.id).where(
-        Checkpoint.job_id == owner.id, Checkpoint.attempt == owner.attempt, Checkpoint.step == owner.step
-    )
-    return session.scalar(kept) is not None or _is_running(session, job.run_id, owner.attempt)
-
-
-def _is_running(session: Session, run_id: str, attempt: int) -> bool:
-    run = session.get_one(Run, run_id)
-    return run.status == RunStatus.RUNNING and run.attempt == attempt
-
-
-_KNOWN: dict[str, Callable[[Session, _Owner], bool]] = {
-    "uploads": _knows_upload,
-    "models": _knows_model,
-    "jobs": _knows_job,
-    "datasets": _knows_dataset,
-    "checkpoints": _knows_checkpoint,
-}
+def _read_limit(sessions: SessionFactory, min_age_hours: float) -> datetime:
+    """By the database's clock; the store's may differ by less than any age that is sensible."""
+    limit: ColumnElement[datetime] = func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, min_age_hours * 3600)
+    with sessions() as session:
+        return session.scalars(select(limit)).one()

@@ -1,8 +1,9 @@
 """The object store: S3 by boto3, the vendor's errors translated here."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,9 +19,23 @@ from core.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 CHUNK_BYTES = 1024**2
 PART_BYTES = 8 * 1024**2  # S3 wants at least 5 MiB a part
+DELETE_AT_ONCE = 1000  # keys in one request; S3 takes no more
+
+
+class Patience(NamedTuple):
+    """How long a call waits for a store that does not answer."""
+
+    connect_seconds: float
+    read_seconds: float
+    attempts: int
+
+
+PATIENT = Patience(connect_seconds=5, read_seconds=60, attempts=5)
+IMPATIENT = Patience(connect_seconds=2, read_seconds=4, attempts=2)  # while a client waits for us
 
 
 class StorageUnavailableError(UnavailableError):
@@ -50,6 +65,14 @@ class ListedObject(NamedTuple):
     size_bytes: int
 
 
+class UnfinishedUpload(NamedTuple):
+    """Parts that were sent and never made an object."""
+
+    key: str
+    upload_id: str
+    started_at: datetime
+
+
 class Storage:
     """One bucket. Calls block; each retries briefly by itself and then raises."""
 
@@ -57,39 +80,51 @@ class Storage:
         self._client = client
         self._public_client = public_client
         self._bucket = bucket
+        self._errors = _Errors()
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "Storage":
+    def from_settings(cls, settings: Settings, patience: Patience = PATIENT) -> "Storage":
         public_url = settings.s3_public_endpoint_url or settings.s3_endpoint_url
         return cls(
-            client=_make_client(settings, settings.s3_endpoint_url),
-            public_client=_make_client(settings, public_url),
+            client=_make_client(settings, settings.s3_endpoint_url, patience),
+            public_client=_make_client(settings, public_url, patience),
             bucket=settings.s3_bucket,
         )
 
+    @property
+    def num_errors(self) -> int:
+        """How often the store was away or refused what it should accept."""
+        return self._errors.count
+
     def ensure_bucket(self) -> None:
-        with _translated(self._bucket):
+        with self._errors.translated(self._bucket):
             existing = {bucket.get("Name") for bucket in self._client.list_buckets().get("Buckets", [])}
             if self._bucket not in existing:
                 self._client.create_bucket(Bucket=self._bucket)
 
     def check(self) -> None:
-        with _translated(self._bucket):
+        with self._errors.translated(self._bucket):
             self._client.head_bucket(Bucket=self._bucket)
 
     def put_bytes(self, key: str, content: bytes) -> StoredObject:
-        with _translated(key):
+        with self._errors.translated(key):
             self._client.put_object(Bucket=self._bucket, Key=key, Body=content)
         return StoredObject(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
     def put_once(self, key: str, content: bytes) -> None:
         """Writes an object that nobody has written; the same bytes written before count as success."""
         try:
-            with _translated(key):
+            with self._errors.translated(key):
                 self._client.put_object(Bucket=self._bucket, Key=key, Body=content, IfNoneMatch="*")
         except _ConditionFailedError as exc:
-            if self.get_bytes(key) != content:
+            if self._get_contended(key) != content:
                 raise ObjectCorruptError("object_conflict", f"{key} exists with other bytes") from exc
+
+    def _get_contended(self, key: str) -> bytes:
+        try:
+            return self.get_bytes(key)
+        except ObjectMissingError as exc:
+            raise StorageUnavailableError("object_contended", f"{key} is being written by somebody else") from exc
 
     def put_file(self, key: str, path: Path) -> StoredObject:
         with path.open("rb") as file, self.open_upload(key) as upload:
@@ -98,18 +133,18 @@ class Storage:
         return upload.stored
 
     def open_upload(self, key: str) -> "StreamedUpload":
-        return StreamedUpload(self._client, self._bucket, key)
+        return StreamedUpload(self._client, self._bucket, key, self._errors)
 
     def exists(self, key: str) -> bool:
         try:
-            with _translated(key):
+            with self._errors.translated(key):
                 self._client.head_object(Bucket=self._bucket, Key=key)
         except ObjectMissingError:
             return False
         return True
 
     def get_bytes(self, key: str) -> bytes:
-        with _translated(key):
+        with self._errors.translated(key):
             return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
 
     def download_file(self, key: str, path: Path, *, sha256: str) -> None:
@@ -118,7 +153,7 @@ class Storage:
         part = path.with_name(f"{path.name}.{uuid4().hex}.part")  # two jobs of a host may fetch the same file
         digest = hashlib.sha256()
         try:
-            with _translated(key), part.open("wb") as file:
+            with self._errors.translated(key), part.open("wb") as file:
                 body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"]
                 for chunk in body.iter_chunks(CHUNK_BYTES):
                     digest.update(chunk)
@@ -146,31 +181,61 @@ class Storage:
 
     def list_objects(self, prefix: str) -> Iterator[ListedObject]:
         """In the order of their keys."""
-        with _translated(prefix):
+        with self._errors.translated(prefix):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
                 for item in page.get("Contents", []):
                     yield ListedObject(item["Key"], item["LastModified"], item["Size"])
 
+    def list_uploads(self, prefix: str) -> Iterator[UnfinishedUpload]:
+        with self._errors.translated(prefix):
+            for page in self._client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self._bucket, Prefix=prefix
+            ):
+                for item in page.get("Uploads", []):
+                    yield UnfinishedUpload(item["Key"], item["UploadId"], item["Initiated"])
+
     def delete_prefix(self, prefix: str) -> int:
-        """Deletes every object and every unfinished upload below `prefix`; the number of objects."""
+        """Deletes every object and every unfinished upload below `prefix`; the number of objects.
+
+        Uploads first: one that is finished meanwhile is an object then, and is listed.
+        """
+        for upload in list(self.list_uploads(prefix)):
+            self.abort_upload(upload)
         keys = list(self.list_keys(prefix))
-        with _translated(prefix):
-            for start in range(0, len(keys), 1000):
-                batch = keys[start : start + 1000]
-                self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in batch]})
-            uploads = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=prefix).get("Uploads", [])
-            for upload in uploads:
-                self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+        self.delete_keys(keys)
         return len(keys)
+
+    def delete_keys(self, keys: Sequence[str]) -> None:
+        """What is gone already counts as deleted; raises when the store keeps one."""
+        for start in range(0, len(keys), DELETE_AT_ONCE):
+            batch = keys[start : start + DELETE_AT_ONCE]
+            with self._errors.translated(batch[0]):
+                answer = self._client.delete_objects(
+                    Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
+                )
+                kept = answer.get("Errors", [])  # in an answer of 200
+                if kept:
+                    raise StorageUnavailableError(
+                        "deletion_refused", f"the store kept {len(kept)} objects ({kept[0].get('Code', 'unknown')})"
+                    )
+
+    def abort_upload(self, upload: UnfinishedUpload) -> None:
+        """One that was finished or aborted meanwhile is fine."""
+        try:
+            with self._errors.translated(upload.key):
+                self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload.key, UploadId=upload.upload_id)
+        except ObjectMissingError:
+            return
 
 
 class StreamedUpload:
     """Stores bytes as they come, a part at a time: memory stays at one part, nothing touches the disk."""
 
-    def __init__(self, client: "S3Client", bucket: str, key: str) -> None:
+    def __init__(self, client: "S3Client", bucket: str, key: str, errors: "_Errors") -> None:
         self._client = client
         self._bucket = bucket
         self._key = key
+        self._errors = errors
         self._buffer = bytearray()
         self._digest = hashlib.sha256()
         self._size_bytes = 0
@@ -183,7 +248,8 @@ class StreamedUpload:
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if error is None:
             self.finish()
-        else:
+            return
+        with suppress(StorageUnavailableError):  # what went wrong first is what the caller must hear
             self.abort()
 
     @property
@@ -203,7 +269,7 @@ class StreamedUpload:
             del self._buffer[:PART_BYTES]
 
     def _send_part(self, part: bytes) -> None:
-        with _translated(self._key):
+        with self._translated():
             if self._upload_id is None:
                 started = self._client.create_multipart_upload(Bucket=self._bucket, Key=self._key)
                 self._upload_id = started["UploadId"]
@@ -218,30 +284,75 @@ class StreamedUpload:
 
     def finish(self) -> None:
         if self._upload_id is None:
-            with _translated(self._key):
+            with self._errors.translated(self._key):
                 self._client.put_object(Bucket=self._bucket, Key=self._key, Body=bytes(self._buffer))
             return
         if self._buffer:
             self._send_part(bytes(self._buffer))
-        with _translated(self._key):
+            self._buffer.clear()
+        try:
+            self._complete(self._upload_id)
+        except _UploadGoneError:
+            if self._find_size_bytes() != self._size_bytes:
+                raise
+
+    def _complete(self, upload_id: str) -> None:
+        parts: list[CompletedPartTypeDef] = [
+            {"ETag": etag, "PartNumber": number} for number, etag in enumerate(self._etags, start=1)
+        ]
+        with self._translated():
             self._client.complete_multipart_upload(
-                Bucket=self._bucket,
-                Key=self._key,
-                UploadId=self._upload_id,
-                MultipartUpload={
-                    "Parts": [{"ETag": etag, "PartNumber": number} for number, etag in enumerate(self._etags, start=1)]
-                },
+                Bucket=self._bucket, Key=self._key, UploadId=upload_id, MultipartUpload={"Parts": parts}
             )
+
+    def _find_size_bytes(self) -> int | None:
+        try:
+            with self._errors.translated(self._key):
+                return self._client.head_object(Bucket=self._bucket, Key=self._key)["ContentLength"]
+        except ObjectMissingError:
+            return None
 
     def abort(self) -> None:
         if self._upload_id is None:
             return
-        with _translated(self._key):
+        with suppress(_UploadGoneError), self._translated():
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._upload_id)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            with self._errors.translated(self._key):
+                yield
+        except ObjectMissingError as exc:
+            raise _UploadGoneError("upload_gone", f"the store no longer knows the upload of {self._key}") from exc
 
 
 class _ConditionFailedError(StorageUnavailableError):
-    """If-None-Match found an object."""
+    """If-None-Match found an object, or another write of it under way."""
+
+
+class _UploadGoneError(StorageUnavailableError):
+    """Aborted, or finished by a try whose answer was lost."""
+
+
+class _Errors:
+    """Translates what the vendor raises, and counts what says that the store is in trouble."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.count = 0
+
+    @contextmanager
+    def translated(self, key: str) -> Iterator[None]:
+        try:
+            with _translated(key):
+                yield
+        except _ConditionFailedError:
+            raise
+        except StorageUnavailableError:
+            with self._lock:
+                self.count += 1
+            raise
 
 
 @contextmanager
@@ -255,14 +366,14 @@ def _translated(key: str) -> Iterator[None]:
 
 
 def _translate(key: str, code: str) -> BituneError:
-    if code in {"NoSuchKey", "404", "NoSuchBucket"}:
+    if code in {"NoSuchKey", "NoSuchUpload", "404", "NoSuchBucket"}:
         return ObjectMissingError("object_missing", f"{key} is not in the store")
     if code in {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}:
         return _ConditionFailedError("object_exists", f"{key} exists")
     return StorageUnavailableError("storage_unavailable", f"the object store refused the request ({code or 'unknown'})")
 
 
-def _make_client(settings: Settings, endpoint_url: str | None) -> "S3Client":
+def _make_client(settings: Settings, endpoint_url: str | None, patience: Patience) -> "S3Client":
     return boto3.client(
         "s3",
         endpoint_url=endpoint_url,
@@ -272,9 +383,9 @@ def _make_client(settings: Settings, endpoint_url: str | None) -> "S3Client":
         config=Config(
             signature_version="s3v4",
             s3={"addressing_style": "path"},
-            connect_timeout=5,
-            read_timeout=60,
-            retries={"max_attempts": 4, "mode": "standard"},
+            connect_timeout=patience.connect_seconds,
+            read_timeout=patience.read_seconds,
+            retries={"total_max_attempts": patience.attempts, "mode": "standard"},
             max_pool_connections=32,
         ),
     )

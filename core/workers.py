@@ -15,8 +15,14 @@ def register_worker(session: Session, worker: Worker) -> None:
     session.merge(worker)
 
 
-def beat_worker(session: Session, worker_id: str) -> None:
-    session.execute(update(Worker).where(Worker.id == worker_id).values(heartbeat_at=func.clock_timestamp()))
+def beat_worker(session: Session, worker_id: str, *, storage_errors: int = 0) -> None:
+    values = {Worker.heartbeat_at: func.clock_timestamp(), Worker.storage_errors: storage_errors}
+    session.execute(update(Worker).where(Worker.id == worker_id).values(values))
+
+
+def record_sweep(session: Session, worker_id: str, *, seconds: float) -> None:
+    values = {Worker.swept_at: func.clock_timestamp(), Worker.sweep_seconds: seconds}
+    session.execute(update(Worker).where(Worker.id == worker_id).values(values))
 
 
 def leave(session: Session, worker_id: str) -> None:

@@ -307,6 +307,9 @@ class Worker(Base):
     started_at: Mapped[Created]
     heartbeat_at: Mapped[Created]
     left_at: Mapped[datetime | None]
+    swept_at: Mapped[datetime | None]  # the last round that it led
+    sweep_seconds: Mapped[float | None] = mapped_column(Float)
+    storage_errors: Mapped[Bytes] = mapped_column(server_default=text("0"))  # since it started
 
 
 class Deletion(Base):
@@ -319,3 +322,14 @@ class Deletion(Base):
     created_at: Mapped[Created]
     tried_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     tries: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+
+
+class Installation(Base):
+    """One row: the name that this database has in its bucket, and when orphans were collected there."""
+
+    __tablename__ = "installation"
+    __table_args__ = (CheckConstraint("id = 1", name="single"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False, server_default=text("1"))
+    name: Mapped[Id]
+    orphans_collected_at: Mapped[datetime | None]

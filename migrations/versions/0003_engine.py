@@ -1,4 +1,4 @@
-"""losses between checkpoints, GPUs of runs, reservations, workers that left, indexes"""
+"""losses between checkpoints, GPUs of runs, reservations, what workers count, the installation, indexes"""
 
 from collections.abc import Sequence
 
@@ -16,6 +16,18 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("gpus", sa.SmallInteger(), nullable=True))
     op.add_column("runs", sa.Column("reserved_worker_id", sa.String(length=64), nullable=True))
     op.add_column("workers", sa.Column("left_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("workers", sa.Column("swept_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("workers", sa.Column("sweep_seconds", sa.Float(), nullable=True))
+    op.add_column("workers", sa.Column("storage_errors", sa.BigInteger(), server_default=sa.text("0"), nullable=False))
+    op.create_table(
+        "installation",
+        sa.Column("id", sa.SmallInteger(), server_default=sa.text("1"), autoincrement=False, nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("orphans_collected_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("id = 1", name=op.f("ck_installation_single")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_installation")),
+    )
+
     op.drop_index("ix_runs_queued", table_name="runs")
     op.drop_index("ix_runs_running", table_name="runs")
     op.create_index(
@@ -46,6 +58,10 @@ def downgrade() -> None:
     op.create_index(
         "ix_runs_queued", "runs", ["queue", "priority", "id"], postgresql_where=sa.text("status = 'queued'")
     )
+    op.drop_table("installation")
+    op.drop_column("workers", "storage_errors")
+    op.drop_column("workers", "sweep_seconds")
+    op.drop_column("workers", "swept_at")
     op.drop_column("workers", "left_at")
     op.drop_column("runs", "reserved_worker_id")
     op.drop_column("runs", "gpus")

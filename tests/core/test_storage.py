@@ -1,11 +1,26 @@
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
 from core.settings import Settings
-from core.storage import PART_BYTES, ObjectCorruptError, ObjectMissingError, Storage, StorageUnavailableError
+from core.storage import (
+    DELETE_AT_ONCE,
+    PART_BYTES,
+    ObjectCorruptError,
+    ObjectMissingError,
+    Storage,
+    StorageUnavailableError,
+)
+from tests.http_servers import serve_http
+
+REFUSED_DELETION = (
+    b'<?xml version="1.0"?><DeleteResult><Deleted><Key>gone/b</Key></Deleted>'
+    b"<Error><Key>kept/a</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>"
+)
 
 
 def sha256(content: bytes) -> str:
@@ -90,3 +105,87 @@ def test_store_that_is_down_is_said(settings: Settings) -> None:
 
     with pytest.raises(StorageUnavailableError):
         storage.get_bytes("any")
+
+
+def test_upload_finished_by_a_try_whose_answer_was_lost_is_finished(storage: Storage) -> None:
+    upload = storage.open_upload("lost/a")
+    upload.write(b"x" * PART_BYTES)
+    storage.put_bytes("lost/a", b"x" * PART_BYTES)
+    upload.abort()  # the store forgets an upload that is finished, as it does one that is aborted
+
+    upload.finish()
+
+
+def test_upload_that_is_gone_without_its_object_is_said(storage: Storage) -> None:
+    storage.delete_prefix("lost/")
+    upload = storage.open_upload("lost/a")
+    upload.write(b"x" * PART_BYTES)
+    storage.put_bytes("lost/a", b"short")
+    upload.abort()
+
+    with pytest.raises(StorageUnavailableError):
+        upload.finish()
+
+
+def test_part_of_an_upload_that_is_gone_is_said(storage: Storage) -> None:
+    upload = storage.open_upload("lost/b")
+    upload.write(b"x" * PART_BYTES)
+    upload.abort()
+
+    with pytest.raises(StorageUnavailableError):
+        upload.write(b"x" * PART_BYTES)
+
+
+def test_aborting_twice_is_fine(storage: Storage) -> None:
+    upload = storage.open_upload("lost/c")
+    upload.write(b"x" * PART_BYTES)
+
+    upload.abort()
+    upload.abort()
+
+
+def test_more_keys_than_one_request_takes_are_deleted(storage: Storage) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: storage.put_bytes(f"many/{number}", b"x"), range(DELETE_AT_ONCE + 5)))
+
+    assert storage.delete_prefix("many/") == DELETE_AT_ONCE + 5
+
+    assert list(storage.list_keys("many/")) == []
+
+
+def test_deleted_prefix_has_no_unfinished_uploads_and_its_neighbour_keeps_its_own(storage: Storage) -> None:
+    for key in ("unfinished/a", "unfinished/a", "unfinished/b/c", "unfinished-not/a"):
+        storage.open_upload(key).write(b"x" * (PART_BYTES + 1))
+
+    storage.delete_prefix("unfinished/")
+
+    left = list(storage.list_uploads("unfinished"))
+    assert [upload.key for upload in left] == ["unfinished-not/a"]
+    storage.abort_upload(left[0])
+    storage.abort_upload(left[0])  # gone already
+
+
+def test_key_that_the_store_keeps_is_an_error_although_the_answer_is_200(settings: Settings) -> None:
+    with serve_http(REFUSED_DELETION) as url:
+        storage = Storage.from_settings(settings.model_copy(update={"s3_endpoint_url": url}))
+
+        with pytest.raises(StorageUnavailableError, match="kept 1 objects \\(AccessDenied\\)"):
+            storage.delete_keys(["kept/a", "gone/b"])
+
+        assert storage.num_errors == 1
+
+
+def test_only_trouble_of_the_store_is_counted(settings: Settings, storage: Storage) -> None:
+    storage.delete_prefix("once/")
+    before = storage.num_errors
+    with suppress(ObjectMissingError):
+        storage.get_bytes("nothing/here")
+    storage.put_once("once/a", b"first")
+    storage.put_once("once/a", b"first")
+    assert storage.num_errors == before
+
+    down = Storage.from_settings(settings.model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"}))
+    with suppress(StorageUnavailableError), down.open_upload("any") as upload:
+        upload.write(b"x")
+
+    assert down.num_errors == 1

@@ -1,0 +1,76 @@
+"""`bitune gc` on the real store and database; what counts as an orphan is tested in tests/core/test_orphans.py."""
+
+from collections.abc import Iterator
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from cli.environment import make_environment
+from cli.gc import collect_orphans
+from cli.main import app
+from core.db.session import SessionFactory
+from core.errors import ConflictError
+from core.settings import Settings
+from core.storage import Storage
+from core.storage_keys import INSTALLATION_KEY
+
+ORPHAN = "jobs/job_x/1/log/1.txt"
+
+
+@pytest.fixture(autouse=True)
+def one_orphan(storage: Storage, sessions: SessionFactory) -> Iterator[None]:
+    storage.put_bytes(ORPHAN, b"x" * 2000)
+    yield
+    storage.delete_keys([ORPHAN, INSTALLATION_KEY])
+
+
+def collect(settings: Settings, *, delete: bool) -> str:
+    """At once, which the command itself refuses."""
+    console = Console()
+    with console.capture() as capture:
+        collect_orphans(settings, console, delete=delete, min_age_hours=0)
+    return capture.get()
+
+
+def run(settings: Settings, *arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["gc", *arguments], env=make_environment(settings), catch_exceptions=False)
+    return result.exit_code, result.output
+
+
+def test_dry_run_names_and_deletes_nothing(settings: Settings, storage: Storage) -> None:
+    said = collect(settings, delete=False)
+
+    assert "jobs/job_x/1/log/: 1 objects, 2.0 kB" in said
+    assert "`bitune gc --delete` deletes them" in said
+    assert storage.exists(ORPHAN)
+    assert not storage.exists(INSTALLATION_KEY)
+
+
+def test_asked_to_it_deletes(settings: Settings, storage: Storage) -> None:
+    assert "1 objects, 2.0 kB, 0 unfinished uploads deleted" in collect(settings, delete=True)
+
+    assert not storage.exists(ORPHAN)
+
+
+def test_bucket_of_another_database_is_left_alone(
+    settings: Settings, storage: Storage, sessions: SessionFactory
+) -> None:
+    storage.put_bytes(INSTALLATION_KEY, b"inst_other")
+
+    with pytest.raises(ConflictError):
+        collect(settings, delete=True)
+
+    assert storage.exists(ORPHAN)
+
+
+def test_command_leaves_young_objects_alone(settings: Settings, storage: Storage) -> None:
+    assert run(settings, "--delete", "--min-age-hours", "1")[0] == 0
+    assert storage.exists(ORPHAN)
+
+
+def test_ages_below_an_hour_are_refused(settings: Settings) -> None:
+    status, said = run(settings, "--min-age-hours", "0.5")
+
+    assert status == 2
+    assert "--min-age-hours" in said

@@ -1,0 +1,124 @@
+"""What has to leave the store leaves it, on the real store and database."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core import deletions
+from core.db.session import SessionFactory
+from core.db.tables import Deletion, Installation
+from core.installation import claim_collection
+from core.settings import Settings
+from core.storage import Storage
+from core.storage_keys import INSTALLATION_KEY
+from tests.conditions import wait_until
+from tests.worker.contexts import make_context
+from worker.collector import Collector
+
+
+@pytest.fixture
+def collector(settings: Settings, sessions: SessionFactory, storage: Storage, tmp_path: Path) -> Iterator[Collector]:
+    storage.delete_keys([INSTALLATION_KEY])
+    yield Collector(make_context(settings, sessions, tmp_path))
+    storage.delete_keys([INSTALLATION_KEY])
+
+
+def make_away(settings: Settings, sessions: SessionFactory, path: Path) -> Collector:
+    """A collector whose store refuses everything."""
+    away = settings.model_copy(update={"s3_secret_access_key": SecretStr("wrong"), "orphan_interval_hours": 0})
+    return Collector(make_context(away, sessions, path))
+
+
+def schedule(sessions: SessionFactory, storage: Storage, *prefixes: str) -> None:
+    with sessions.begin() as session:
+        for prefix in prefixes:
+            storage.put_bytes(prefix + "a", b"x")
+            deletions.schedule(session, prefix)
+
+
+def list_pending(sessions: SessionFactory) -> list[tuple[str, int]]:
+    with sessions() as session:
+        return [(row.prefix, row.tries) for row in session.scalars(select(Deletion).order_by(Deletion.id))]
+
+
+def test_scheduled_prefixes_are_deleted(collector: Collector, sessions: SessionFactory, storage: Storage) -> None:
+    prefixes = [f"outbox/{number}/" for number in range(30)]
+    schedule(sessions, storage, *prefixes)
+
+    collector.collect()
+
+    assert list(storage.list_keys("outbox/")) == []
+    assert list_pending(sessions) == []
+
+
+def test_deletion_that_failed_is_tried_again_a_minute_later(
+    collector: Collector, settings: Settings, sessions: SessionFactory, storage: Storage, tmp_path: Path
+) -> None:
+    schedule(sessions, storage, "outbox/a/")
+    make_away(settings, sessions, tmp_path).collect()
+    collector.collect()
+    assert list_pending(sessions) == [("outbox/a/", 1)]
+
+    with sessions.begin() as session:
+        deletion = session.scalars(select(Deletion)).one()
+        assert deletion.tried_at is not None
+        deletion.tried_at -= timedelta(minutes=1)
+    collector.collect()
+
+    assert list_pending(sessions) == []
+    assert list(storage.list_keys("outbox/")) == []
+
+
+def test_prefix_that_fails_lets_the_others_go_first(session: Session) -> None:
+    for prefix in ("a/", "b/", "c/"):
+        deletions.schedule(session, prefix)
+    failed = deletions.take_due(session)
+    assert failed is not None
+    assert failed.tried_at is not None
+    failed.tried_at -= timedelta(minutes=2)
+
+    taken = [deletions.take_due(session) for _ in range(4)]
+
+    assert [deletion and deletion.prefix for deletion in taken] == ["b/", "c/", "a/", None]
+
+
+def test_worker_collects_orphans_once_in_an_interval(
+    collector: Collector, sessions: SessionFactory, settings: Settings, storage: Storage, tmp_path: Path
+) -> None:
+    collector.collect()
+
+    with sessions.begin() as session:
+        assert not claim_collection(session, interval_hours=24)
+        installation = session.scalars(select(Installation)).one()
+        assert storage.get_bytes(INSTALLATION_KEY).decode() == installation.name
+        assert installation.orphans_collected_at is not None
+        installation.orphans_collected_at -= timedelta(hours=24)
+
+    with sessions.begin() as session:
+        assert claim_collection(session, interval_hours=24)
+
+
+def test_never_is_never(settings: Settings, sessions: SessionFactory, tmp_path: Path) -> None:
+    never = settings.model_copy(update={"orphan_interval_hours": 0})
+
+    Collector(make_context(never, sessions, tmp_path)).collect()
+
+    with sessions() as session:
+        assert session.scalars(select(Installation)).all() == []
+
+
+def test_thread_collects_by_itself_and_ends(
+    settings: Settings, sessions: SessionFactory, storage: Storage, tmp_path: Path
+) -> None:
+    often = settings.model_copy(update={"sweep_seconds": 0.05, "orphan_interval_hours": 0})
+    schedule(sessions, storage, "outbox/a/")
+    collector = Collector(make_context(often, sessions, tmp_path))
+
+    collector.start()
+    wait_until(lambda: list_pending(sessions) == [], seconds=10)
+    collector.close()
