@@ -1,6 +1,7 @@
 """The ASGI layers around the finished app: request id outermost, then key, scope and body size, before any parsing."""
 
 import re
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -35,12 +36,13 @@ class RequestIdLayer:
             return
         request_id = make_id("req")
         scope.setdefault("state", {})["request_id"] = request_id
-        started = False
+        began_at = time.monotonic()
+        status = 0  # until the response has started
 
         async def send_with_id(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
@@ -52,10 +54,12 @@ class RequestIdLayer:
             except ClientDisconnect:
                 log.info("client_gone")
             except Exception as exc:  # the outermost edge: whatever it is becomes a 500
-                if started:
+                if status:
                     log.exception("response_broke_off")
-                    return
-                await render(exc, scope)(scope, receive, send_with_id)
+                else:
+                    await render(exc, scope)(scope, receive, send_with_id)
+            seconds = round(time.monotonic() - began_at, 4)
+            log.info("request", method=scope["method"], path=scope["path"], status=status, seconds=seconds)
 
 
 class BodyLimits(NamedTuple):
@@ -79,7 +83,7 @@ class GateLayer:
         headers = Headers(scope=scope)
         try:
             await self._admit(scope, headers)
-            limit = _find_limit(self._limits, scope, headers)
+            limit = _find_limit(self._limits, scope)
             _check_length(headers, limit)
         except BituneError as exc:
             await render(exc, scope)(scope, receive, send)
@@ -134,6 +138,12 @@ def _read_key(headers: Headers) -> str:
     return secret.strip()
 
 
+def is_upload(scope: Scope) -> bool:
+    """A form whose file goes to the store while it arrives."""
+    content_type = Headers(scope=scope).get("content-type", "")
+    return scope["path"] == "/datasets" and content_type.startswith("multipart/form-data")
+
+
 def _needed_scope(method: str, path: str) -> str:
     if ADMIN_PATHS.match(path):
         return "admin"
@@ -142,11 +152,10 @@ def _needed_scope(method: str, path: str) -> str:
     return "read" if method in {"GET", "HEAD"} else "write"
 
 
-def _find_limit(limits: BodyLimits, scope: Scope, headers: Headers) -> int:
+def _find_limit(limits: BodyLimits, scope: Scope) -> int:
     if PREDICT_PATHS.match(scope["path"]):
         return limits.predict_bytes
-    is_form = headers.get("content-type", "").startswith("multipart/form-data")
-    if scope["path"] == "/datasets" and is_form:
+    if is_upload(scope):
         return limits.upload_bytes + UPLOAD_OVERHEAD_BYTES
     return limits.json_bytes
 

@@ -10,14 +10,14 @@ def make_api_command(*, host: str, port: int, log_level: str) -> list[str]:
     return [
         *(sys.executable, "-m", "uvicorn", "--factory", "api.main:create_app"),
         *("--host", host, "--port", str(port), "--log-level", log_level.lower()),
-        *("--no-server-header", "--timeout-graceful-shutdown", "5"),
+        *("--no-server-header", "--no-access-log", "--timeout-graceful-shutdown", "5"),  # the request layer logs
     ]
 
 
 def make_worker_command(queue: str, *, log_level: str) -> list[str]:
     """One thread is enough: a task only wakes the slots, which are threads of `worker/`."""
     return [
-        *(sys.executable, "-m", "celery", "-A", "worker.app:app", "worker"),
+        *(sys.executable, "-m", "celery", "--quiet", "-A", "worker.app:app", "worker"),  # quiet: no banner in the log
         *("-P", "threads", "-c", "1", "-Q", queue, "-n", f"{queue}-{uuid4().hex[:8]}@%h"),
         *("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", log_level.upper()),
     ]

@@ -147,6 +147,10 @@ def get_dataset_of_run(session: Session, run_id: str) -> tuple[Dataset, Upload]:
     return row[0], row[1]
 
 
+def find_dataset_id(session: Session, run_id: str) -> str | None:
+    return session.scalar(select(Dataset.id).where(Dataset.run_id == run_id))
+
+
 def record_fetched(session: Session, held: Claim, stored: StoredObject) -> None:
     """The bytes that a URL returned are in the store now; a later attempt need not fetch them again."""
     claims.guard(session, held)

@@ -159,6 +159,10 @@ def get_job_of_run(session: Session, run_id: str) -> tuple[Job, Dataset]:
     return found[0], found[1]
 
 
+def find_job_id(session: Session, run_id: str) -> str | None:
+    return session.scalar(select(Job.id).where(Job.run_id == run_id))
+
+
 def record_resolved_spec(
     session: Session, held: Claim, job: Job, resolved: ResolvedSpec, estimate: Estimate | None
 ) -> None:

@@ -1,6 +1,6 @@
 """What `celery -A worker.app` names: makes the worker's parts and ties them to Celery's life."""
 
-from celery.signals import worker_init, worker_shutdown, worker_shutting_down
+from celery.signals import setup_logging, worker_init, worker_shutdown, worker_shutting_down
 
 from core.dispatch import TASK_NAME, make_celery
 from core.log import configure_logging
@@ -8,9 +8,9 @@ from core.settings import Settings
 from worker.lifecycle import WorkerLifecycle
 
 settings = Settings()
-configure_logging(settings.log_level)
 app = make_celery(settings.broker_url.get_secret_value())
 lifecycle = WorkerLifecycle(settings)
+configure_logging(settings.log_level, worker_id=lifecycle.worker_id)
 
 
 @app.task(name=TASK_NAME)  # type: ignore[untyped-decorator]  # Celery has no types
@@ -18,6 +18,11 @@ def work(queue: str) -> None:
     """A hint that `queue` has work; returns at once, so that hints never wait behind runs."""
     if queue == settings.worker_queue:
         lifecycle.slots.wake()
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]  # Celery has no types
+def keep_logging(**_: object) -> None:
+    """It is set up: that somebody listens keeps Celery from doing it in its own way."""
 
 
 # worker_init comes before the first connection: a dead broker must not keep the worker from looking by itself.

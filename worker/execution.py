@@ -8,7 +8,7 @@ from typing import assert_never
 import structlog
 from sqlalchemy.orm import Session
 
-from core import datasets
+from core import datasets, jobs
 from core.errors import InvalidInputError
 from core.runs import claims
 from core.runs.types import Claim, FailureClass, GpuOffer, LostClaimError, RunKind, Signal
@@ -41,19 +41,37 @@ def drain(context: WorkerContext, wake: Callable[[], None]) -> None:
             if lent is None:
                 return
             wake()
-            with structlog.contextvars.bound_contextvars(run_id=lent.held.run_id, attempt=lent.held.attempt):
-                execute(context, lent.held, lent.devices)
+            execute(context, lent.held, lent.devices)
+        structlog.contextvars.clear_contextvars()
 
 
 def _claim(context: WorkerContext, offer: GpuOffer) -> Claim | None:
+    """Binds the ids of what it claims to all that this thread logs."""
     with context.transaction() as session:
-        return claims.claim(
+        held = claims.claim(
             session,
             queue=context.settings.worker_queue,
             worker_id=context.worker_id,
             lease_seconds=context.settings.lease_seconds,
             gpus=offer,
         )
+        if held is not None:
+            structlog.contextvars.bind_contextvars(
+                run_id=held.run_id, attempt=held.attempt, **_name_subject(session, held)
+            )
+    return held
+
+
+def _name_subject(session: Session, held: Claim) -> dict[str, str | None]:
+    match held.kind:
+        case RunKind.TRAIN:
+            return {"job_id": jobs.find_job_id(session, held.run_id)}
+        case RunKind.IMPORT:
+            return {"dataset_id": datasets.find_dataset_id(session, held.run_id)}
+        case RunKind.PROBE:
+            return {}
+        case _:
+            assert_never(held.kind)
 
 
 def execute(context: WorkerContext, held: Claim, devices: list[str]) -> None:

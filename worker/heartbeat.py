@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from core.log import keep_ids
 from core.runs import claims
 from core.runs.types import Claim, LostClaimError, Signal
 from worker.context import WorkerContext
@@ -22,7 +23,7 @@ class Heartbeat:
         self._context = context
         self._held = held
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=keep_ids(self._run), name="heartbeat", daemon=True)
         self._progress: BaseModel | None = None
         self.stop = threading.Event()
         self.why = Signal.GO_ON
@@ -47,7 +48,7 @@ class Heartbeat:
             try:
                 self._beat()
             except LostClaimError:
-                log.warning("claim_lost", run_id=self._held.run_id, attempt=self._held.attempt)
+                log.warning("claim_lost")
                 self.lost = True
                 self.stop.set()
             except (OperationalError, PoolTimeoutError) as exc:

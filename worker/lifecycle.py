@@ -49,13 +49,17 @@ class WorkerLifecycle:
         self._collector = Collector(self._context)
         self._looker = threading.Thread(target=self._look, name="looker")
 
+    @property
+    def worker_id(self) -> str:
+        return self._context.worker_id
+
     def start(self) -> None:
         self._context.work_dirs.open()
         self._register()
         self._sweeper.start()
         self._collector.start()
         self._looker.start()
-        log.info("worker_started", worker_id=self._context.worker_id, queue=self._context.settings.worker_queue)
+        log.info("worker_started", queue=self._context.settings.worker_queue, slots=self._num_slots)
 
     def ask_to_stop(self) -> None:
         self._context.stopping.set()
