@@ -1,0 +1,158 @@
+"""`python -m tests.chaos --seed S --minutes M`: disturbs a real stack, and says whether a job was lost for it."""
+
+import argparse
+import dataclasses
+import json
+import secrets
+import sys
+import time
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+from rich.console import Console
+
+from cli.demo.cells import draw_cells
+from core.db.session import make_session_factory
+from tests.chaos.checker import Violation, check
+from tests.chaos.client import Client
+from tests.chaos.history import History
+from tests.chaos.job_faults import JobFaults
+from tests.chaos.load import VARIANTS, Load
+from tests.chaos.process_faults import ProcessFaults
+from tests.chaos.records import Records
+from tests.chaos.report import last_line, print_table, render_markdown
+from tests.chaos.sabotage import Control
+from tests.chaos.schedule import make_control_lanes, make_lanes, run_lanes
+from tests.chaos.server_faults import ServerFaults
+from tests.chaos.stack import SLOTS, Stack, run_stack
+from tests.chaos.summary import count_violations, make_rows
+from tests.chaos.verification import collect_orphans, find_damaged, find_leftovers
+
+CONSOLE_WIDTH = 130
+OPEN_JOBS = 4
+CELLS = 60
+QUIET_SECONDS = 240.0
+
+
+def main() -> int:
+    options = _parse_options()
+    console = Console(width=CONSOLE_WIDTH)
+    console.print(f"seed {options.seed}; the same faults again: --seed {options.seed}")
+    history = History(seed=options.seed, slots=SLOTS)
+    with run_stack(options.control) as stack:
+        _Run(stack, history, options, console).run()
+    if options.history:
+        options.history.write_text(json.dumps(dataclasses.asdict(history)))
+    return _report(history, check(history), console, options.markdown)
+
+
+class _Run:
+    def __init__(self, stack: Stack, history: History, options: argparse.Namespace, console: Console) -> None:
+        self._stack = stack
+        self._history = history
+        self._options = options
+        self._console = console
+        self._engine = stack.make_engine()
+        self._sessions = make_session_factory(self._engine)
+        self._records = Records(self._engine)
+
+    def run(self) -> None:
+        self._say("importing the pictures")
+        client = Client(self._stack.url, self._stack.key)
+        dataset_id = client.import_dataset(make_archive())
+        client.close()
+        load = Load(self._stack, self._records, self._history, dataset_id, variants=self._options.variants)
+        self._say("training each variant undisturbed")
+        load.run_references()
+        processes = ProcessFaults(self._stack, self._records, load)
+        with load.watched(), processes.kept_alive():
+            self._disturb(load, processes)
+            self._say("waiting for the last jobs")
+            self._wait_until_quiet()
+        self._verify()
+        self._engine.dispose()
+
+    def _disturb(self, load: Load, processes: ProcessFaults) -> None:
+        jobs = JobFaults(self._stack, self._records, load, processes)
+        servers = ServerFaults(self._stack, self._records)
+        control = self._options.control
+        lanes = (
+            make_lanes(processes, servers, jobs)
+            if control is None
+            else make_control_lanes(control, processes, self._stack)
+        )
+        self._say(f"disturbing for {self._options.minutes} minutes")
+        with load.keep(OPEN_JOBS):
+            run_lanes(lanes, self._history, seconds=self._options.minutes * 60)
+        self._stack.proxy.set_fault(None)
+        jobs.close()
+
+    def _wait_until_quiet(self) -> None:
+        """A run without a sweep never gets quiet: the checker says what is lost."""
+        seconds = QUIET_SECONDS / 6 if self._options.control is Control.NO_SWEEP else QUIET_SECONDS
+        deadline = time.monotonic() + seconds
+        while self._records.count_open() and time.monotonic() < deadline:
+            time.sleep(1)
+
+    def _verify(self) -> None:
+        self._say("verifying what is stored")
+        for worker in self._stack.workers:
+            worker.ask_to_stop()
+        for worker in self._stack.workers:
+            worker.wait_for_end()
+        storage = self._stack.make_direct_storage()
+        collected = collect_orphans(self._sessions, storage)
+        self._say(f"the collector removed what {collected} killed attempts had left in the store")
+        history = self._history
+        history.damaged = list(find_damaged(self._sessions, storage))
+        history.leftovers = list(find_leftovers(self._stack, self._sessions, storage))
+        history.accepted = self._records.list_accepted()
+        history.ends = self._records.list_ends()
+        history.changes = self._records.list_changes()
+        history.writes = self._records.list_writes()
+
+    def _say(self, text: str) -> None:
+        self._console.print(f"{time.strftime('%H:%M:%S')} {text}", highlight=False)
+
+
+def make_archive() -> bytes:
+    """Real pictures, of solar cells."""
+    buffer = BytesIO()
+    (cells,) = draw_cells(CELLS, seed=0)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for cell in cells:
+            archive.write(cell.path, cell.member_name)
+    return buffer.getvalue()
+
+
+def _report(history: History, violations: list[Violation], console: Console, markdown: Path | None) -> int:
+    rows = make_rows(history, violations)
+    if markdown:
+        markdown.write_text(render_markdown(rows))
+    print_table(rows, console)
+    for violation in violations:
+        console.print(f"{violation.kind} {violation.invariant} {violation.job_id or ''}: {violation.text}")
+    ended = len(history.ends)
+    attempts = sum(change.status == "running" for change in history.changes)
+    left = sum(violation.kind == "left" for violation in violations)
+    console.print(f"{ended} jobs in {attempts} attempts; {len(history.polls)} polls; {left} things left behind")
+    print(last_line(count_violations(violations), faults=len(history.faults)))  # noqa: T201 - for programs
+    return 1 if violations else 0
+
+
+def _parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000), help="of the faults; printed")
+    parser.add_argument("--minutes", type=float, default=10, help="how long faults are injected")
+    parser.add_argument(
+        "--variants", type=int, default=len(VARIANTS), help="different jobs, each run undisturbed first"
+    )
+    parser.add_argument("--control", type=Control, help="switch one protection off: no-fence, no-checksum or no-sweep")
+    parser.add_argument("--markdown", type=Path, help="where to write the table")
+    parser.add_argument("--history", type=Path, help="where to write all that was seen, as JSON")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

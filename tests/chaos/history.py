@@ -1,0 +1,94 @@
+"""What a chaos run writes down: answers of the API, changes of runs, faults. The checker reads nothing else."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Expectation = Literal["model", "stop", "poison", "any"]
+Table = Literal["checkpoints", "models"]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A job that the API took: a client saw its 202.
+
+    `expects`: a model equal to the undisturbed one; a cancel that may come too late; a failure as poison; or, of a
+    job that was starved of memory, any end.
+    """
+
+    job_id: str
+    run_id: str
+    variant: str  # jobs of one variant have one spec, and so one result
+    expects: Expectation = "model"
+
+
+@dataclass(frozen=True)
+class Poll:
+    """One answer of `GET /jobs/{id}`; times are seconds since the epoch."""
+
+    at: float
+    job_id: str
+    status: str
+    attempt: int
+    stage: str | None = None
+    step: int | None = None
+    resumed_from_step: int | None = None  # of the newest attempt
+
+
+@dataclass(frozen=True)
+class Change:
+    """A run's status or attempt as a trigger of the database saw it change."""
+
+    at: float
+    run_id: str
+    status: str
+    attempt: int
+    worker_id: str | None
+
+
+@dataclass(frozen=True)
+class Write:
+    """A row that an attempt wrote, beside the attempt that held the run at that moment."""
+
+    at: float
+    run_id: str
+    table: Table
+    attempt: int
+    holder: int
+    run_status: str
+
+
+@dataclass(frozen=True)
+class End:
+    """How a job stood in the end."""
+
+    job_id: str
+    status: str
+    code: str | None
+    weights_sha256: list[str]  # of its models
+
+
+@dataclass(frozen=True)
+class Injected:
+    """A fault as it was injected; `run_ids` are those that it hit, `healed_at` is when its cause was gone."""
+
+    fault: str
+    at: float
+    healed_at: float
+    run_ids: list[str]
+    detail: str = ""
+
+
+@dataclass
+class History:
+    seed: int
+    slots: int  # of each worker
+    references: dict[str, str] = field(default_factory=dict)  # SHA-256 of the undisturbed weights, by variant
+    accepted: list[Accepted] = field(default_factory=list)
+    polls: list[Poll] = field(default_factory=list)
+    ready_at: list[float] = field(default_factory=list)  # when `/readyz` said that all is well
+    changes: list[Change] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
+    ends: list[End] = field(default_factory=list)
+    faults: list[Injected] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)  # rows whose bytes are not in the store as recorded
+    leftovers: list[str] = field(default_factory=list)  # processes, files and objects that nobody owns

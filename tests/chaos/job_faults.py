@@ -1,0 +1,88 @@
+"""What users do to jobs at the worst moment, and jobs that kill whoever runs them."""
+
+import random
+import signal
+import time
+
+from core.runs.types import MAX_LOSSES
+from tests.chaos.client import Client
+from tests.chaos.history import Injected
+from tests.chaos.load import POISON, TERMINAL, Load
+from tests.chaos.process_faults import POLL_SECONDS, ProcessFaults, find_trainers, is_there, signal_all
+from tests.chaos.records import Records
+from tests.chaos.stack import Stack
+
+PATIENCE_SECONDS = 90.0
+RACE_SECONDS = 14.0  # about a job's whole life
+
+
+class JobFaults:
+    def __init__(self, stack: Stack, records: Records, load: Load, processes: ProcessFaults) -> None:
+        self._client = Client(stack.url, stack.key)
+        self._records = records
+        self._load = load
+        self._processes = processes
+
+    def close(self) -> None:
+        self._client.close()
+
+    def cancel(self, rng: random.Random) -> Injected:
+        """At any moment: queued, preparing, training, finishing, finished."""
+        job_id = self._load.post("bi_tuning-0", expects="stop")
+        time.sleep(rng.uniform(0, RACE_SECONDS))
+        return self._cancel("job: cancelled in a race", job_id)
+
+    def cancel_hanging(self, _: random.Random) -> Injected | None:
+        """The trainer cannot obey SIGTERM."""
+        job_id = self._load.post("bi_tuning-0", expects="stop")
+        victim = self._processes.wait_for_training(job_id)
+        trainers = [] if victim is None else find_trainers(victim.run_id)
+        if not signal_all(trainers, signal.SIGSTOP):
+            return None
+        injected = self._cancel("job: cancelled, trainer ignores SIGTERM", job_id)
+        deadline = injected.at + 10
+        while any(is_there(pid) for pid in trainers):
+            if time.time() > deadline:
+                raise TimeoutError(f"{job_id} was cancelled 10 s ago, and its trainer is still there")
+            time.sleep(POLL_SECONDS)
+        return injected
+
+    def pause(self, rng: random.Random) -> Injected | None:
+        running = self._records.list_running()
+        if not running:
+            return None
+        victim = rng.choice(running)
+        at = time.time()
+        self._client.insist("POST", f"/jobs/{victim.job_id}/pause")
+        status = self._wait_for(victim.job_id, TERMINAL | {"paused"})
+        if status == "paused":
+            self._client.insist("POST", f"/jobs/{victim.job_id}/resume")
+        return Injected("job: paused and resumed", at, at, [victim.run_id])
+
+    def poison(self, _: random.Random) -> Injected:
+        """Each time that its trainer starts, the whole worker dies."""
+        at = time.time()
+        job_id = self._load.post(POISON, expects="poison")
+        run_id = next(job.run_id for job in self._records.list_accepted() if job.job_id == job_id)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self._records.find_status(job_id)[0] not in TERMINAL and time.monotonic() < deadline:
+            if find_trainers(run_id):
+                victim = next((job for job in self._records.list_running() if job.run_id == run_id), None)
+                if victim is not None:
+                    signal_all([victim.worker_pid], signal.SIGKILL)
+            time.sleep(POLL_SECONDS)
+        return Injected(f"job: kills its worker {MAX_LOSSES} times", at, at, [run_id])
+
+    def _cancel(self, fault: str, job_id: str) -> Injected:
+        self._client.insist("POST", f"/jobs/{job_id}/cancel")
+        at = time.time()
+        self._wait_for(job_id, TERMINAL)
+        run_id = next(job.run_id for job in self._records.list_accepted() if job.job_id == job_id)
+        return Injected(fault, at, at, [run_id])
+
+    def _wait_for(self, job_id: str, statuses: frozenset[str]) -> str:
+        """The status after the patience too, whatever it is: the checker will say what it means."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (status := self._records.find_status(job_id)[0]) not in statuses and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        return status

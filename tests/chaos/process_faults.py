@@ -1,0 +1,188 @@
+"""Kills, stops and hangs of our own processes."""
+
+import os
+import random
+import resource
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cli.process import GuardedProcess
+from core.runs.types import MAX_LOSSES
+from tests.chaos.history import Injected
+from tests.chaos.kill_points import NAMES
+from tests.chaos.load import VARIANTS, Load
+from tests.chaos.records import Records, RunningJob
+from tests.chaos.stack import LEASE_SECONDS, STALL_SECONDS, Stack
+from tests.conditions import wait_until
+from tests.end_to_end.faults import find_descendants
+from tests.end_to_end.service import find_pids
+
+POLL_SECONDS = 0.2
+POINT_SECONDS = 12.0  # until a point is given up that nobody reaches
+SHUTDOWN_SECONDS = 25.0
+START_SECONDS = 60.0
+SPARE_BYTES = 4 * 1024**2
+
+
+class ProcessFaults:
+    """Each fault gives None when there was nothing to hit. A job is spared that the next loss would make poison."""
+
+    def __init__(self, stack: Stack, records: Records, load: Load) -> None:
+        self._stack = stack
+        self._records = records
+        self._load = load
+        self._points: list[str] = []
+
+    def kill_trainer(self, rng: random.Random) -> Injected | None:
+        time.sleep(rng.uniform(0, 1))
+        victim = self._choose(rng)
+        if victim is None or not signal_all(find_trainers(victim.run_id), signal.SIGKILL):
+            return None
+        return _now("trainer: kill -9", [victim.run_id], f"step {victim.step}")
+
+    def kill_worker(self, rng: random.Random) -> Injected | None:
+        victim = self._choose(rng)
+        worker = None if victim is None else self._find_worker(victim.worker_pid)
+        if victim is None or worker is None:
+            return None
+        signal_all(find_descendants(worker), signal.SIGKILL)
+        return _now("worker group: kill -9", [victim.run_id])
+
+    def kill_at_point(self, rng: random.Random) -> Injected | None:
+        """The worker that gets there kills itself."""
+        if any(job.losses + 1 >= MAX_LOSSES for job in self._records.list_running()):
+            return None
+        self._points = self._points or rng.sample(NAMES, len(NAMES))
+        point = self._stack.points_dir / self._points.pop()
+        point.touch()
+        deadline = time.monotonic() + POINT_SECONDS
+        while point.exists() and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        if point.exists():
+            point.unlink(missing_ok=True)
+            return None
+        hit = [job.run_id for job in self._records.list_running() if not Path("/proc", str(job.worker_pid)).exists()]
+        return _now("worker: kill -9 at a named point", hit, point.name)
+
+    def stop_worker(self, rng: random.Random) -> Injected | None:
+        """For longer than the lease; then it goes on as if nothing had happened."""
+        victim = self._choose(rng)
+        worker = None if victim is None else self._find_worker(victim.worker_pid)
+        if victim is None or worker is None:
+            return None
+        started_at, pids = time.time(), find_descendants(worker)
+        signal_all(pids, signal.SIGSTOP)
+        time.sleep(LEASE_SECONDS + rng.uniform(1.0, 2.5))
+        signal_all(pids, signal.SIGCONT)
+        return Injected("worker: SIGSTOP past the lease", started_at, time.time(), [victim.run_id])
+
+    def terminate_worker(self, rng: random.Random) -> Injected | None:
+        """A deploy: it hands its run back, and another process takes its place."""
+        victim = self._choose(rng)
+        if victim is None:
+            return None
+        started_at = time.time()
+        signal_all([victim.worker_pid], signal.SIGTERM)
+        wait_until(lambda: not Path("/proc", str(victim.worker_pid)).exists(), seconds=SHUTDOWN_SECONDS)
+        return Injected("worker: SIGTERM (a deploy)", started_at, started_at, [victim.run_id])
+
+    def kill_api(self, _: random.Random) -> Injected | None:
+        if not signal_all(find_descendants(self._stack.api), signal.SIGKILL):
+            return None
+        return _now("API: kill -9", [])
+
+    def hang_trainer(self, rng: random.Random) -> Injected | None:
+        """It makes no step and obeys nothing, until its worker has had enough of it."""
+        victim = self._choose(rng)
+        trainers = [] if victim is None else find_trainers(victim.run_id)
+        if victim is None or not signal_all(trainers, signal.SIGSTOP):
+            return None
+        started_at = time.time()
+        wait_until(lambda: not any(is_there(pid) for pid in trainers), seconds=2 * STALL_SECONDS)
+        return Injected("trainer: hangs", started_at, started_at, [victim.run_id])
+
+    def starve_trainer(self, _: random.Random) -> Injected | None:
+        """What it allocates from now on is refused; how it ends is its own affair, but it ends."""
+        job_id = self._load.post("bi_tuning-0", expects="any")
+        victim = self.wait_for_training(job_id)
+        if victim is None:
+            return None
+        for pid in find_trainers(victim.run_id):
+            limit = _read_size_bytes(pid) + SPARE_BYTES
+            resource.prlimit(pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+        return _now("trainer: no more memory", [victim.run_id])
+
+    def wait_for_training(self, job_id: str) -> RunningJob | None:
+        """None when it ended before anybody saw it train."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            for job in self._records.list_running():
+                if job.job_id == job_id and job.stage == "training":
+                    return job
+            if self._records.find_status(job_id)[0] not in {"queued", "running"}:
+                return None
+            time.sleep(POLL_SECONDS)
+        return None
+
+    @contextmanager
+    def kept_alive(self) -> Iterator[None]:
+        """What dies is started again, as a service manager does it."""
+        ended = threading.Event()
+        keeper = threading.Thread(target=self._keep_alive, args=(ended,), name="keeper")
+        keeper.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            keeper.join()
+
+    def _keep_alive(self, ended: threading.Event) -> None:
+        while not ended.wait(POLL_SECONDS):
+            for process in self._stack.processes:
+                if not process.is_alive():
+                    process.start()
+
+    def _choose(self, rng: random.Random) -> RunningJob | None:
+        running = [
+            job
+            for job in self._records.list_running()
+            if job.name in VARIANTS and job.stage == "training" and job.losses + 1 < MAX_LOSSES
+        ]
+        return rng.choice(running) if running else None
+
+    def _find_worker(self, pid: int) -> GuardedProcess | None:
+        return next((worker for worker in self._stack.workers if pid in find_descendants(worker)), None)
+
+
+def find_trainers(run_id: str) -> list[int]:
+    return find_pids(f"core.training .*{run_id}-")
+
+
+def is_there(pid: int) -> bool:
+    return Path("/proc", str(pid)).exists()
+
+
+def signal_all(pids: list[int], number: signal.Signals) -> bool:
+    """Whether one of them was still there."""
+    hit = False
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+        hit = True
+    return hit
+
+
+def _read_size_bytes(pid: int) -> int:
+    pages = int(Path("/proc", str(pid), "statm").read_text().split()[0])
+    return pages * resource.getpagesize()
+
+
+def _now(fault: str, run_ids: list[str], detail: str = "") -> Injected:
+    at = time.time()
+    return Injected(fault, at, at, run_ids, detail)

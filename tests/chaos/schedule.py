@@ -1,0 +1,112 @@
+"""Which faults come, by seed: three lanes side by side, each one fault after the other."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from tests.chaos.history import History, Injected
+from tests.chaos.job_faults import JobFaults
+from tests.chaos.process_faults import ProcessFaults
+from tests.chaos.s3_faults import Corrupt
+from tests.chaos.sabotage import Control
+from tests.chaos.server_faults import ServerFaults
+from tests.chaos.stack import Stack
+
+log = structlog.get_logger()
+
+Inject = Callable[[random.Random], Injected | None]
+PAUSE_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Faults with their weights, and the longest pause between two."""
+
+    name: str
+    faults: Sequence[tuple[Inject, float]]
+    pause_seconds: float
+
+
+def make_lanes(processes: ProcessFaults, servers: ServerFaults, jobs: JobFaults) -> list[Lane]:
+    return [
+        Lane(
+            "processes",
+            [
+                (processes.kill_trainer, 8),
+                (processes.kill_worker, 4),
+                (processes.kill_at_point, 3),
+                (processes.stop_worker, 3),
+                (processes.terminate_worker, 1),
+                (processes.kill_api, 1),
+            ],
+            PAUSE_SECONDS,
+        ),
+        Lane(
+            "servers",
+            [
+                (servers.disturb_store, 8),
+                (servers.kill_broker, 3),
+                (servers.flush_broker, 3),
+                (servers.send_hints, 2),
+                (servers.restart_postgres, 2),
+                (servers.fill_disk, 1),
+            ],
+            8.0,
+        ),
+        Lane(
+            "jobs",
+            [
+                (jobs.cancel, 4),
+                (jobs.pause, 3),
+                (jobs.cancel_hanging, 2),
+                (jobs.poison, 1),
+                (processes.hang_trainer, 1),
+                (processes.starve_trainer, 1),
+            ],
+            6.0,
+        ),
+    ]
+
+
+def make_control_lanes(control: Control, processes: ProcessFaults, stack: Stack) -> list[Lane]:
+    """The faults that the missing protection is there for."""
+    match control:
+        case Control.NO_FENCE:
+            return [Lane("stops", [(processes.stop_worker, 1)], PAUSE_SECONDS)]
+        case Control.NO_SWEEP:
+            return [Lane("kills", [(processes.kill_worker, 1)], PAUSE_SECONDS)]
+        case Control.NO_CHECKSUM:
+            stack.proxy.set_fault(Corrupt(key_pattern=r"/checkpoints/.*safetensors$"))
+            return [Lane("kills", [(processes.kill_trainer, 1)], PAUSE_SECONDS)]
+
+
+def run_lanes(lanes: Sequence[Lane], history: History, *, seconds: float) -> None:
+    """Raises the first error of a lane, once all have ended."""
+    errors: list[Exception] = []
+    deadline = time.monotonic() + seconds
+    threads = [threading.Thread(target=_run_lane, args=(lane, history, deadline, errors)) for lane in lanes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def _run_lane(lane: Lane, history: History, deadline: float, errors: list[Exception]) -> None:
+    rng = random.Random(f"{history.seed} {lane.name}")  # noqa: S311 - a schedule that replays, no secret
+    injects, weights = zip(*lane.faults, strict=True)
+    try:
+        while time.monotonic() < deadline:
+            injected = rng.choices(injects, weights)[0](rng)
+            if injected is not None:
+                history.faults.append(injected)
+                log.info("fault", fault=injected.fault, jobs=len(injected.run_ids), detail=injected.detail)
+            time.sleep(rng.uniform(0, lane.pause_seconds))
+    except Exception as exc:
+        log.exception("lane_ended", lane=lane.name)
+        errors.append(exc)

@@ -1,0 +1,107 @@
+"""What happens to the servers: restarts, lost hints, hints from nowhere, a store that misbehaves, a full disk."""
+
+import os
+import random
+import signal
+import time
+
+import redis
+
+from core.dispatch import TASK_NAME, make_celery
+from tests.chaos.history import Injected
+from tests.chaos.records import Records
+from tests.chaos.s3_faults import Corrupt, Fault, Hang, LostAnswer, Reset, Slow, Truncate, Unavailable
+from tests.chaos.stack import Stack, can_mount
+from tests.conditions import wait_until
+from tests.end_to_end.faults import find_descendants
+
+HINTS = 100
+FULL_SECONDS = 2.0
+BALLAST_BYTES = 1024**2
+GARBAGE = (b"", b"{", b'{"body": 1}', b"\xff\xfe", b"[1, 2]", b'{"properties": {}, "headers": {}, "body": "e30="}')
+STORE_FAULTS: dict[str, Fault] = {
+    "store: 503": Unavailable(),
+    "store: reset in the body": Reset(after_bytes=20_000),
+    "store: truncated answers": Truncate(),
+    "store: 100 KB/s": Slow(bytes_per_second=100_000),
+    "store: answers get lost": LostAnswer(),
+    "store: hangs": Hang(),
+    "store: damaged checkpoints": Corrupt(key_pattern=r"/checkpoints/.*safetensors$"),
+}
+
+
+class ServerFaults:
+    def __init__(self, stack: Stack, records: Records) -> None:
+        self._stack = stack
+        self._records = records
+        self._servers = stack.servers
+        self.can_fill_disk = can_mount()
+
+    def restart_postgres(self, _: random.Random) -> Injected:
+        """`immediate`: as if it had crashed."""
+        at, hit = time.time(), self._list_hit()
+        pid = int((self._servers.postgres.data_dir / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGQUIT)
+        wait_until(lambda: not self._servers.postgres.process.is_alive(), seconds=20)
+        self._servers.postgres.start()
+        self._servers.postgres.wait()
+        return Injected("PostgreSQL: immediate restart", at, time.time(), hit)
+
+    def kill_broker(self, rng: random.Random) -> Injected:
+        """It keeps nothing on disk."""
+        at, hit = time.time(), self._list_hit()
+        for pid in find_descendants(self._servers.valkey.process):
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not self._servers.valkey.process.is_alive(), seconds=20)
+        time.sleep(rng.uniform(0, 2))
+        self._servers.valkey.start()
+        self._servers.valkey.wait()
+        return Injected("broker: kill -9 without persistence", at, time.time(), hit)
+
+    def flush_broker(self, _: random.Random) -> Injected:
+        at, hit = time.time(), self._list_hit()
+        with redis.Redis.from_url(self._servers.valkey.url) as client:
+            client.flushall()
+        return Injected("broker: FLUSHALL", at, time.time(), hit)
+
+    def send_hints(self, _: random.Random) -> Injected:
+        """The same hundred times, for queues and of tasks that nobody knows, and things that are no messages."""
+        at, hit = time.time(), self._list_hit()
+        celery = make_celery(self._servers.valkey.url)
+        for _number in range(HINTS):
+            celery.send_task(TASK_NAME, args=["train"], queue="train")
+        celery.send_task(TASK_NAME, args=["no-such-queue"], queue="train")
+        celery.send_task(TASK_NAME, args=[{"no": "queue"}, 2], queue="train")
+        celery.send_task("worker.no_such_task", queue="train")
+        celery.close()
+        with redis.Redis.from_url(self._servers.valkey.url) as client:
+            for garbage in GARBAGE:
+                client.lpush("bitune:train", garbage)
+        return Injected("broker: hundredfold and foreign hints", at, time.time(), hit)
+
+    def disturb_store(self, rng: random.Random) -> Injected:
+        name = rng.choice(list(STORE_FAULTS))
+        at, hit = time.time(), self._list_hit()
+        self._stack.proxy.set_fault(STORE_FAULTS[name])
+        time.sleep(rng.uniform(1.0, 4.0))
+        self._stack.proxy.set_fault(None)
+        return Injected(name, at, time.time(), hit, f"{self._stack.proxy.hits} requests")
+
+    def fill_disk(self, _: random.Random) -> Injected | None:
+        """Where trainers write, for a while; None where this user may not mount a small one."""
+        if not self.can_fill_disk:
+            return None
+        at, hit = time.time(), self._list_hit()
+        ballast = self._stack.settings.work_dir / "ballast"
+        try:
+            with ballast.open("wb", buffering=0) as file:
+                while file.write(bytes(BALLAST_BYTES)) == BALLAST_BYTES:
+                    continue
+        except OSError:
+            time.sleep(FULL_SECONDS)
+        finally:
+            ballast.unlink(missing_ok=True)
+        return Injected("disk: full", at, time.time(), hit)
+
+    def _list_hit(self) -> list[str]:
+        return [job.run_id for job in self._records.list_running()]

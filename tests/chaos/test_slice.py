@@ -1,0 +1,19 @@
+"""A short chaos run with a fixed seed. The long one, and the arms that must fail, are in `docs/reliability.md`."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.timeout(420)
+def test_no_job_is_lost() -> None:
+    command = [sys.executable, "-m", "tests.chaos", "--seed", "4", "--minutes", "1.25", "--variants", "2"]
+
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    last = finished.stdout.splitlines()[-1]
+    assert re.fullmatch(r"lost=0 doubled=0 corrupted=0 different=0 faults=\d+", last), finished.stdout
+    assert int(last.rsplit("=", 1)[1]) >= 10
+    assert finished.returncode == 0
