@@ -15,9 +15,12 @@ def register_worker(session: Session, worker: Worker) -> None:
     session.merge(worker)
 
 
-def beat_worker(session: Session, worker_id: str, *, storage_errors: int = 0) -> None:
+def beat_worker(session: Session, worker_id: str, *, storage_errors: int = 0) -> datetime:
+    """The database's time of the beat."""
     values = {Worker.heartbeat_at: func.clock_timestamp(), Worker.storage_errors: storage_errors}
     session.execute(update(Worker).where(Worker.id == worker_id).values(values))
+    beaten_at: datetime = session.scalars(select(func.clock_timestamp())).one()
+    return beaten_at
 
 
 def record_sweep(session: Session, worker_id: str, *, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from datetime import datetime
 
 import structlog
 from sqlalchemy import func, select
@@ -22,7 +23,7 @@ class Sweeper:
     """Nothing expires before the database and this sweeper's contact with it are one lease old.
 
     A gap between two rounds ends the contact: the database hung, or this process was stopped, and so may the beats
-    of healthy runs have been.
+    of healthy runs have been. What expires is judged as of the contact: it may hang again right after.
     """
 
     def __init__(self, context: WorkerContext) -> None:
@@ -31,6 +32,7 @@ class Sweeper:
         self._thread = threading.Thread(target=self._run, name="sweeper")
         self._contact_since: float | None = None
         self._contact_until = 0.0
+        self._as_of: datetime | None = None
 
     def start(self) -> None:
         self._thread.start()
@@ -43,8 +45,7 @@ class Sweeper:
         """One round; public so that a test can run rounds by hand."""
         worker_id = self._context.worker_id
         with self._context.transaction() as session:
-            beat_worker(session, worker_id, storage_errors=self._context.storage.num_errors)
-            self._note_contact()
+            self._note_contact(beat_worker(session, worker_id, storage_errors=self._context.storage.num_errors))
         started = time.monotonic()
         with self._context.transaction() as session:
             if session.scalar(select(func.pg_try_advisory_xact_lock(ADVISORY_LOCK))):
@@ -64,21 +65,21 @@ class Sweeper:
 
     def _sweep_runs(self, session: Session) -> None:
         if self._contact_is_old(session):
-            lost = sweeps.lose_expired(session)
+            lost = sweeps.lose_expired(session, as_of=self._as_of)
             if lost:
                 log.warning("runs_lost", count=lost)
         sweeps.fail_hopeless(session)
         sweeps.reserve_workers(session, after_seconds=self._context.settings.reserve_after_seconds)
         sweeps.hint_again(session, older_than_seconds=self._context.settings.look_seconds)
 
-    def _note_contact(self) -> None:
-        """The database has just answered."""
+    def _note_contact(self, as_of: datetime) -> None:
+        """The database has just answered, and told its time."""
         settings = self._context.settings
         longest_gap = max(settings.lease_seconds / 2, 3 * settings.sweep_seconds)
-        now = time.monotonic()
-        if self._contact_since is None or now - self._contact_until > longest_gap:
-            self._contact_since = now
-        self._contact_until = now
+        answered = time.monotonic()
+        if self._contact_since is None or answered - self._contact_until > longest_gap:
+            self._contact_since = answered
+        self._contact_until, self._as_of = answered, as_of
 
     def _contact_is_old(self, session: Session) -> bool:
         lease = self._context.settings.lease_seconds

@@ -1,5 +1,7 @@
 """What the sweeper does to runs whose worker, hint or hope is gone."""
 
+from datetime import datetime
+
 from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
@@ -21,9 +23,9 @@ _WAITED_TOO_LONG = StatusReason(
 )
 
 
-def lose_expired(session: Session) -> int:
-    """Charges every run whose worker stopped beating; the number of them."""
-    late = and_(Run.status == RunStatus.RUNNING, Run.lease_expires_at < func.clock_timestamp())
+def lose_expired(session: Session, *, as_of: datetime | None = None) -> int:
+    """Charges every run whose lease had expired at `as_of`, a time of the database, else now; the number of them."""
+    late = and_(Run.status == RunStatus.RUNNING, Run.lease_expires_at < (as_of or func.clock_timestamp()))
     runs = list(
         session.scalars(
             select(Run)

@@ -1,5 +1,6 @@
 """Rounds of the sweeper by hand, on the real database."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.db.session import SessionFactory
-from core.db.tables import Worker
+from core.db.tables import Run, Worker
 from core.settings import Settings
+from core.states import RunStatus
 from core.storage import StorageUnavailableError
-from tests.factories import make_worker
+from tests.conditions import wait_until
+from tests.factories import claim_run, make_run, make_worker
 from tests.worker.contexts import make_context
 from worker.sweeper import ADVISORY_LOCK, Sweeper
 
@@ -59,3 +62,47 @@ def test_beat_carries_the_errors_of_the_store(
 
     session.refresh(worker)
     assert worker.storage_errors == 1
+
+
+class Rounds:
+    """Of a sweeper with a lease of a second, over one run whose worker has stopped beating."""
+
+    def __init__(self, sweeper: Sweeper, session: Session, run: Run) -> None:
+        self._sweeper = sweeper
+        self._session = session
+        self._run = run
+
+    def sweep(self) -> bool:
+        """Whether the run is lost by now."""
+        self._sweeper.sweep()
+        self._session.refresh(self._run)
+        return self._run.status == RunStatus.QUEUED
+
+    def wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        wait_until(lambda: time.monotonic() > end, seconds=seconds + 1)
+
+
+@pytest.fixture
+def rounds(session: Session, settings: Settings, sessions: SessionFactory, tmp_path: Path) -> Rounds:
+    run = make_run(session)
+    claim_run(session, lease_seconds=-1)
+    session.commit()
+    hurried = settings.model_copy(update={"lease_seconds": 1.0, "sweep_seconds": 0.1})
+    return Rounds(Sweeper(make_context(hurried, sessions, tmp_path)), session, run)
+
+
+def test_run_is_lost_once_the_contact_is_a_lease_old(rounds: Rounds) -> None:
+    assert not rounds.sweep()
+
+    wait_until(rounds.sweep, seconds=5)
+
+
+def test_gap_between_rounds_ends_the_contact(rounds: Rounds) -> None:
+    """As when the database hangs: no beat of a healthy run could have been written either."""
+    rounds.sweep()
+
+    rounds.wait(1.5)
+
+    assert not rounds.sweep()
+    wait_until(rounds.sweep, seconds=5)

@@ -8,7 +8,7 @@ from core.dispatch import take_pending
 from core.runs import claims, lifecycle, sweeps
 from core.runs.types import BUDGET, FailureClass, RunKind, StatusReason
 from core.states import RunStatus
-from core.workers import leave
+from core.workers import beat_worker, leave
 from tests.factories import claim_run, make_run, make_worker
 
 REASON = StatusReason(code="one_class", message="only one class", hint="add another", owner="data")
@@ -31,6 +31,17 @@ def test_run_whose_lease_expired_is_queued_again(session: Session) -> None:
     lost = session.get_one(Run, run.id)
     assert lost.status == RunStatus.QUEUED
     assert lost.failures == {FailureClass.WORKER_LOST: 1}
+
+
+def test_lease_that_had_not_expired_by_then_is_kept(session: Session) -> None:
+    """What was judged before the database hung holds after it."""
+    run = make_run(session)
+    as_of = beat_worker(session, "worker_a")
+    claim_run(session, lease_seconds=0)
+
+    assert sweeps.lose_expired(session, as_of=as_of) == 0
+    assert sweeps.lose_expired(session) == 1
+    assert run.status == RunStatus.QUEUED
 
 
 def lose(session: Session, run: Run, *, after_a_checkpoint: bool) -> None:
