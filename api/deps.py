@@ -11,7 +11,8 @@ from core.keys import Principal
 from core.paging import PageRequest
 
 
-def get_services(request: Request) -> Services:
+async def get_services(request: Request) -> Services:
+    """Async, because it needs no thread: `/readyz` answers also when all of them hang."""
     return cast(Services, request.app.state.services)  # Starlette's state is untyped
 
 

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from api.deadline import DeadlineLayer, Deadlines
 from api.decode_pool import DecodePool
 from api.errors import add_error_handlers
 from api.layers import BodyLimits, GateLayer, RequestIdLayer
@@ -17,10 +18,11 @@ from api.schemas.common import Problem
 from api.services import Services
 from core.db.session import SessionFactory, make_engine, make_session_factory
 from core.dispatch import Dispatcher
+from core.health import Probes, list_checks
 from core.keys import Principal, authenticate
 from core.log import configure_logging
 from core.settings import Settings
-from core.storage import Storage
+from core.storage import IMPATIENT, Storage
 
 DESCRIPTION = "Fine-tunes image classifiers with Bi-tuning: post a dataset and a job, poll it, call predict."
 
@@ -37,19 +39,21 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         json_bytes=settings.max_json_bytes,
     )
     gate = GateLayer(app, authenticate=partial(_authenticate, services.sessions), limits=limits)
-    return RequestIdLayer(gate)
+    return RequestIdLayer(DeadlineLayer(gate, Deadlines(predict_seconds=settings.predict_timeout_seconds)))
 
 
 def _make_services(settings: Settings) -> Services:
     engine = make_engine(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
     sessions = make_session_factory(engine)
-    storage = Storage.from_settings(settings)
+    storage = Storage.from_settings(settings, IMPATIENT)
+    dispatcher = Dispatcher(settings.broker_url.get_secret_value())
     return Services(
         settings=settings,
         engine=engine,
         sessions=sessions,
         storage=storage,
-        dispatcher=Dispatcher(settings.broker_url.get_secret_value()),
+        dispatcher=dispatcher,
+        probes=Probes(list_checks(engine, dispatcher, storage)),
         decode_pool=DecodePool.from_settings(settings),
         model_cache=ModelCache.from_settings(settings, sessions=sessions, storage=storage),
     )

@@ -11,6 +11,7 @@ from api.decode_pool import DecodePool
 from api.model_cache import ModelCache
 from core.db.session import SessionFactory
 from core.dispatch import Dispatcher
+from core.health import Probes
 from core.settings import Settings
 from core.storage import Storage
 
@@ -22,6 +23,7 @@ class Services:
     sessions: SessionFactory
     storage: Storage
     dispatcher: Dispatcher
+    probes: Probes
     decode_pool: DecodePool
     model_cache: ModelCache
 

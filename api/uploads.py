@@ -13,7 +13,7 @@ from api.services import Services
 from core import datasets
 from core.errors import InvalidInputError, UnsupportedMediaError
 from core.ingest.archives import looks_like_archive
-from core.storage import StoredObject, StreamedUpload
+from core.storage import StorageUnavailableError, StoredObject, StreamedUpload
 
 MAX_FIELD_BYTES = 10_000
 HEAD_BYTES = 512
@@ -34,8 +34,12 @@ async def receive_file(request: Request, services: Services, project_id: str) ->
         form = _validate(await _Receiver(upload).receive(request))
         await run_in_threadpool(upload.finish)
         await run_in_threadpool(_complete, services, upload_id, upload.stored)
+    except StorageUnavailableError:  # to abort would wait for the store once more; the deletion of the row does it
+        await run_in_threadpool(_abandon, services, upload_id)
+        raise
     except BaseException:
-        await run_in_threadpool(_abandon, services, upload_id, upload)
+        await run_in_threadpool(_abandon, services, upload_id)
+        await run_in_threadpool(upload.abort)
         raise
     return ReceivedFile(upload_id=upload_id, form=form)
 
@@ -104,7 +108,6 @@ def _complete(services: Services, upload_id: str, stored: StoredObject) -> None:
         datasets.complete_upload(session, upload_id, stored)
 
 
-def _abandon(services: Services, upload_id: str, upload: StreamedUpload) -> None:
+def _abandon(services: Services, upload_id: str) -> None:
     with services.transaction() as session:
         datasets.abandon_upload(session, upload_id)
-    upload.abort()

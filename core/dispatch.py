@@ -23,7 +23,7 @@ _IMPATIENT = {
 
 
 def make_celery(broker_url: str) -> Celery:
-    """The Celery app of both sides; see docs/adr/0003-hints.md for each setting."""
+    """The Celery app of both sides; docs/adr/0001-a-row-is-the-work.md says why a hint is acknowledged early."""
     celery = Celery("bitune", broker=broker_url)
     celery.conf.update(
         task_serializer="json",
@@ -74,7 +74,7 @@ class Dispatcher:
     def check(self) -> None:
         """Raises when the broker does not answer."""
         with self._celery.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=1)
+            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=1)
 
     def close(self) -> None:
         self._celery.close()
@@ -82,8 +82,15 @@ class Dispatcher:
     def _send(self, queue: str) -> None:
         if time.monotonic() < self._silent_until:
             return
+        if self._silent_until:
+            self._begin_silence()  # the broker was away: one tries for all
         try:
             self._celery.send_task(TASK_NAME, args=[queue], queue=queue, retry=False, expires=60)
         except (OperationalError, OSError) as exc:
-            self._silent_until = time.monotonic() + SILENCE_SECONDS
+            self._begin_silence()
             log.warning("hint_failed", queue=queue, error=type(exc).__name__)
+        else:
+            self._silent_until = 0.0
+
+    def _begin_silence(self) -> None:
+        self._silent_until = time.monotonic() + SILENCE_SECONDS

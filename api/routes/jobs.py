@@ -1,5 +1,6 @@
 """Jobs: post, poll, cancel; their checkpoints, metrics and log."""
 
+from itertools import chain, islice
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
@@ -112,7 +113,9 @@ def get_log(job_id: JobId, services: ServicesDep, principal: PrincipalDep) -> St
     """What the trainer printed."""
     with services.transaction() as session:
         segments = jobs.list_segments(jobs.get_job(session, principal.project_id, job_id))
-    return StreamingResponse(read_log(services.storage, job_id, segments), media_type="text/plain")
+    pieces = read_log(services.storage, job_id, segments)
+    first = list(islice(pieces, 1))  # before the answer starts: a store that is away is a 503, not half a log
+    return StreamingResponse(chain(first, pieces), media_type="text/plain")
 
 
 @router.get("/{job_id}/checkpoints")

@@ -9,11 +9,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.deps import ServicesDep, SessionDep
 from api.engine_metrics import render_metrics
+from api.errors import RETRY_AFTER_SECONDS
 from api.schemas.operations import Alive, BackboneList, BackboneOut, Readiness, WorkerList, WorkerOut
 from core import workers
 from core.backbones import list_backbones
 from core.engine_state import read_engine_state
-from core.health import Check, list_checks
 from core.specs import BackboneDescription
 
 log = structlog.get_logger()
@@ -21,27 +21,28 @@ router = APIRouter(tags=["operations"])
 
 
 @router.get("/livez")
-def check_alive() -> Alive:
+async def check_alive() -> Alive:  # async, because it needs no thread: all of them may wait for a server that hangs
     return Alive()
 
 
 @router.get("/readyz", responses={503: {"model": Readiness}})
-def check_ready(services: ServicesDep, response: Response) -> Readiness:
+async def check_ready(services: ServicesDep, response: Response) -> Readiness:
     """Each server by name; without the broker the service still works, with up to 30 s more until a job starts."""
-    all_checks = list_checks(services.engine, services.dispatcher, services.storage)
-    checks: dict[str, Literal["ok", "failed"]] = {name: _probe(name, check) for name, check in all_checks.items()}
+    findings = await services.probes.ask()
+    checks = {name: _report(name, error) for name, error in findings.items()}
     failed = {name for name, result in checks.items() if result == "failed"}
     if failed <= {"broker"}:
         return Readiness(status="degraded" if failed else "ok", checks=checks)
     response.status_code = 503
-    response.headers["Retry-After"] = "5"
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return Readiness(status="unavailable", checks=checks)
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-def get_metrics(session: SessionDep) -> Response:
-    """What the engine is doing, for Prometheus: queues, runs, attempts, failures by code, workers."""
-    return Response(render_metrics(read_engine_state(session)), media_type=CONTENT_TYPE_LATEST)
+def get_metrics(session: SessionDep, services: ServicesDep) -> Response:
+    """What the engine is doing, for Prometheus: queues, runs, attempts, failures by code, workers, sweep, store."""
+    rendered = render_metrics(read_engine_state(session), storage_errors=services.storage.num_errors)
+    return Response(rendered, media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/workers")
@@ -70,10 +71,8 @@ def get_backbones(session: SessionDep) -> BackboneList:
     )
 
 
-def _probe(name: str, check: Check) -> Literal["ok", "failed"]:
-    try:
-        check()
-    except Exception as exc:  # noqa: BLE001 - whatever a server does, the answer is that it is not ready
-        log.warning("not_ready", check=name, error=type(exc).__name__)
-        return "failed"
-    return "ok"
+def _report(name: str, error: Exception | None) -> Literal["ok", "failed"]:
+    if error is None:
+        return "ok"
+    log.warning("not_ready", check=name, error=type(error).__name__)
+    return "failed"

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 
+from api.deadline import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS
 from api.deps import PrincipalDep, ServicesDep
 from api.schemas.jobs import JobCreate
 from api.schemas.previews import BackboneChoice, EstimateStatus, JobSchema, PreviewOut, render_preview
@@ -33,7 +34,9 @@ async def validate_job(
     body: JobCreate,
     services: ServicesDep,
     principal: PrincipalDep,
-    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the probe that an estimate needs")] = 30,
+    wait: Annotated[
+        float, Query(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the probe that an estimate needs")
+    ] = DEFAULT_WAIT_SECONDS,
 ) -> PreviewOut:
     """The same body as `POST /jobs`; creates nothing. Where nothing like it was measured yet, a worker tries a few
     steps first: ask again, or wait longer, while `estimate_status` is `probing`."""

@@ -1,0 +1,18 @@
+import socket
+from typing import Any
+
+from sqlalchemy import Engine
+
+
+def test_vanished_host_is_noticed(engine: Engine) -> None:
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection  # psycopg's, which SQLAlchemy does not type
+        with socket.socket(fileno=driver.fileno()) as sock:
+            options = [
+                sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+                sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+            ]
+            sock.detach()
+
+    assert options == [1, 4, 10_000]
