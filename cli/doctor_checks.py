@@ -14,7 +14,7 @@ from core.health import Check
 from core.ids import make_id
 from core.settings import Settings
 from core.storage import ObjectCorruptError, Storage
-from core.storage_keys import probe_key
+from core.storage_keys import doctor_key
 from core.workers import list_online
 
 GIB = 1024**3
@@ -56,7 +56,7 @@ def list_host_checks(settings: Settings) -> dict[str, Check]:
 
 def check_conditional_writes(storage: Storage) -> None:
     storage.check()  # some stores make a bucket that is not there
-    key = probe_key(make_id("probe"))
+    key = doctor_key(make_id("doctor"))
     try:
         storage.put_once(key, b"first")
         storage.put_once(key, b"second")

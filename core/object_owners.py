@@ -24,7 +24,7 @@ class OwnerKind(StrEnum):
     LOG = "log"
     JOB = "job"  # what no rule covers below a job
     MODEL = "model"
-    PROBE = "probe"
+    DOCTOR = "doctor"
 
 
 class Owner(NamedTuple):
@@ -48,8 +48,8 @@ def find_owner(key: str) -> Owner | None:
             return Owner(OwnerKind.DATASET, f"datasets/{id_}/{attempt}/", id_, int(attempt))
         case ["jobs", id_, *rest]:
             return _find_owner_in_job(id_, rest)
-        case ["probes", *_]:
-            return Owner(OwnerKind.PROBE, "probes/")
+        case ["doctor", *_]:
+            return Owner(OwnerKind.DOCTOR, "doctor/")
         case _:
             return None
 
@@ -73,7 +73,7 @@ def list_unneeded(session: Session, owner: Owner, objects: list[ListedObject]) -
     if is_being_written(session, owner, max(item.modified_at for item in objects)):
         return []
     match owner.kind:
-        case OwnerKind.PROBE:
+        case OwnerKind.DOCTOR:
             return objects
         case OwnerKind.UPLOAD:
             return [] if _is_upload_needed(session, owner) else objects
@@ -91,7 +91,7 @@ def is_being_written(session: Session, owner: Owner, at: datetime) -> bool:
     """Whether a running attempt may have written there at that time: such objects stay, whatever their age."""
     running = select(Run.id).where(Run.status == RunStatus.RUNNING)
     match owner.kind:
-        case OwnerKind.PROBE:
+        case OwnerKind.DOCTOR:
             return False
         case OwnerKind.UPLOAD:
             query = running.join(Dataset, Dataset.run_id == Run.id).where(Dataset.upload_id == owner.id)

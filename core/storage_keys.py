@@ -1,13 +1,13 @@
 """Makes every key of the object store. All that an attempt writes carries the attempt."""
 
 INSTALLATION_KEY = "installation"  # the name of the database that the bucket belongs to
-ORPHAN_ROOTS = ("uploads/", "datasets/", "jobs/", "models/", "probes/")
+ORPHAN_ROOTS = ("uploads/", "datasets/", "jobs/", "models/", "doctor/")
 UPLOAD_ROOTS = (*ORPHAN_ROOTS, "backbones/")
 
 
-def probe_key(probe_id: str) -> str:
+def doctor_key(object_id: str) -> str:
     """What `bitune doctor` writes to see what the store can do, and deletes."""
-    return f"probes/{probe_id}"
+    return f"doctor/{object_id}"
 
 
 def upload_prefix(upload_id: str) -> str:

@@ -122,7 +122,7 @@ def test_missing_bucket_is_said(settings: Settings) -> None:
 
 def test_store_without_conditional_writes_is_found(settings: Settings, storage: Storage) -> None:
     check_conditional_writes(storage)
-    assert list(storage.list_keys("probes/")) == []
+    assert list(storage.list_keys("doctor/")) == []
 
     with serve_http() as url:
         lax = Storage.from_settings(settings.model_copy(update={"s3_endpoint_url": url}))

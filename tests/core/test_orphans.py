@@ -25,7 +25,7 @@ from core.storage_keys import (
     log_segment_key,
     metric_segment_key,
     model_prefix,
-    probe_key,
+    doctor_key,
     upload_prefix,
 )
 from tests.factories import claim_run, make_dataset, make_job, make_project
@@ -115,7 +115,7 @@ def test_objects_that_no_row_knows_are_orphans(storage: Storage, sessions: Sessi
         log_segment_key("job_x", 1, 1),
         "jobs/job_x/note",
         model_prefix("model_x") + "exports/model.onnx",
-        probe_key("x"),
+        doctor_key("x"),
     }
     put(storage, *keys)
 
