@@ -22,7 +22,8 @@ from core.health import Probes, list_checks
 from core.keys import Principal, authenticate
 from core.log import configure_logging
 from core.settings import Settings
-from core.storage import IMPATIENT, Storage
+from core.storage import Storage
+from core.storage_client import IMPATIENT
 
 DESCRIPTION = "Fine-tunes image classifiers with Bi-tuning: post a dataset and a job, poll it, call predict."
 

@@ -14,7 +14,8 @@ from core.db.session import make_engine, make_session_factory
 from core.dispatch import Dispatcher
 from core.health import Findings, Probes, list_checks
 from core.settings import Settings
-from core.storage import IMPATIENT, Storage
+from core.storage import Storage
+from core.storage_client import IMPATIENT
 
 PROBE_SECONDS = 3.0
 HINTS = {

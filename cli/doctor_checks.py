@@ -13,7 +13,8 @@ from core.db.session import SessionFactory
 from core.health import Check
 from core.ids import make_id
 from core.settings import Settings
-from core.storage import ObjectCorruptError, Storage
+from core.storage import Storage
+from core.storage_errors import ObjectCorruptError
 from core.storage_keys import doctor_key
 from core.workers import list_online
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from core.storage import ObjectCorruptError, Storage, StoredObject
+from core.storage import Storage, StoredObject
+from core.storage_errors import ObjectCorruptError
 
 MANIFEST_FILE = "manifest.json"
 

@@ -8,7 +8,8 @@ from core.db.session import SessionFactory
 from core.db.tables import Installation
 from core.errors import ConflictError
 from core.ids import make_id
-from core.storage import ObjectCorruptError, Storage
+from core.storage import Storage
+from core.storage_errors import ObjectCorruptError
 from core.storage_keys import INSTALLATION_KEY
 
 

@@ -1,7 +1,6 @@
 """The object store: S3 by boto3, the vendor's errors translated here."""
 
 import hashlib
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -9,13 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict
 
-from core.errors import BituneError, ErrorCategory, UnavailableError
 from core.settings import Settings
+from core.storage_client import PATIENT, Patience, make_client
+from core.storage_errors import (
+    ConditionFailedError,
+    ObjectCorruptError,
+    ObjectMissingError,
+    StorageErrors,
+    StorageUnavailableError,
+    UploadGoneError,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -24,32 +28,6 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1024**2
 PART_BYTES = 8 * 1024**2  # S3 wants at least 5 MiB a part
 DELETE_AT_ONCE = 1000  # keys in one request; S3 takes no more
-
-
-class Patience(NamedTuple):
-    """How long a call waits for a store that does not answer."""
-
-    connect_seconds: float
-    read_seconds: float
-    attempts: int
-
-
-PATIENT = Patience(connect_seconds=5, read_seconds=60, attempts=5)
-IMPATIENT = Patience(connect_seconds=2, read_seconds=4, attempts=2)  # while a client waits for us
-
-
-class StorageUnavailableError(UnavailableError):
-    """The store did not answer, or refused what it should accept."""
-
-
-class ObjectMissingError(BituneError):
-    category = ErrorCategory.NOT_FOUND
-
-
-class ObjectCorruptError(BituneError):
-    """What the store returned is not what its row promises."""
-
-    category = ErrorCategory.UNAVAILABLE
 
 
 class StoredObject(BaseModel):
@@ -80,14 +58,14 @@ class Storage:
         self._client = client
         self._public_client = public_client
         self._bucket = bucket
-        self._errors = _Errors()
+        self._errors = StorageErrors()
 
     @classmethod
     def from_settings(cls, settings: Settings, patience: Patience = PATIENT) -> "Storage":
         public_url = settings.s3_public_endpoint_url or settings.s3_endpoint_url
         return cls(
-            client=_make_client(settings, settings.s3_endpoint_url, patience),
-            public_client=_make_client(settings, public_url, patience),
+            client=make_client(settings, settings.s3_endpoint_url, patience),
+            public_client=make_client(settings, public_url, patience),
             bucket=settings.s3_bucket,
         )
 
@@ -116,7 +94,7 @@ class Storage:
         try:
             with self._errors.translated(key):
                 self._client.put_object(Bucket=self._bucket, Key=key, Body=content, IfNoneMatch="*")
-        except _ConditionFailedError as exc:
+        except ConditionFailedError as exc:
             if self._get_contended(key) != content:
                 raise ObjectCorruptError("object_conflict", f"{key} exists with other bytes") from exc
 
@@ -231,7 +209,7 @@ class Storage:
 class StreamedUpload:
     """Stores bytes as they come, a part at a time: memory stays at one part, nothing touches the disk."""
 
-    def __init__(self, client: "S3Client", bucket: str, key: str, errors: "_Errors") -> None:
+    def __init__(self, client: "S3Client", bucket: str, key: str, errors: StorageErrors) -> None:
         self._client = client
         self._bucket = bucket
         self._key = key
@@ -292,7 +270,7 @@ class StreamedUpload:
             self._buffer.clear()
         try:
             self._complete(self._upload_id)
-        except _UploadGoneError:
+        except UploadGoneError:
             if self._find_size_bytes() != self._size_bytes:
                 raise
 
@@ -315,7 +293,7 @@ class StreamedUpload:
     def abort(self) -> None:
         if self._upload_id is None:
             return
-        with suppress(_UploadGoneError), self._translated():
+        with suppress(UploadGoneError), self._translated():
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._upload_id)
 
     @contextmanager
@@ -324,68 +302,4 @@ class StreamedUpload:
             with self._errors.translated(self._key):
                 yield
         except ObjectMissingError as exc:
-            raise _UploadGoneError("upload_gone", f"the store no longer knows the upload of {self._key}") from exc
-
-
-class _ConditionFailedError(StorageUnavailableError):
-    """If-None-Match found an object, or another write of it under way."""
-
-
-class _UploadGoneError(StorageUnavailableError):
-    """Aborted, or finished by a try whose answer was lost."""
-
-
-class _Errors:
-    """Translates what the vendor raises, and counts what says that the store is in trouble."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.count = 0
-
-    @contextmanager
-    def translated(self, key: str) -> Iterator[None]:
-        try:
-            with _translated(key):
-                yield
-        except _ConditionFailedError:
-            raise
-        except StorageUnavailableError:
-            with self._lock:
-                self.count += 1
-            raise
-
-
-@contextmanager
-def _translated(key: str) -> Iterator[None]:
-    try:
-        yield
-    except ClientError as exc:
-        raise _translate(key, exc.response.get("Error", {}).get("Code", "")) from exc
-    except BotoCoreError as exc:
-        raise StorageUnavailableError("storage_unavailable", "the object store cannot be reached") from exc
-
-
-def _translate(key: str, code: str) -> BituneError:
-    if code in {"NoSuchKey", "NoSuchUpload", "404", "NoSuchBucket"}:
-        return ObjectMissingError("object_missing", f"{key} is not in the store")
-    if code in {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}:
-        return _ConditionFailedError("object_exists", f"{key} exists")
-    return StorageUnavailableError("storage_unavailable", f"the object store refused the request ({code or 'unknown'})")
-
-
-def _make_client(settings: Settings, endpoint_url: str | None, patience: Patience) -> "S3Client":
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint_url,
-        region_name=settings.s3_region,
-        aws_access_key_id=settings.s3_access_key_id.get_secret_value(),
-        aws_secret_access_key=settings.s3_secret_access_key.get_secret_value(),
-        config=Config(
-            signature_version="s3v4",
-            s3={"addressing_style": "path"},
-            connect_timeout=patience.connect_seconds,
-            read_timeout=patience.read_seconds,
-            retries={"total_max_attempts": patience.attempts, "mode": "standard"},
-            max_pool_connections=32,
-        ),
-    )
+            raise UploadGoneError("upload_gone", f"the store no longer knows the upload of {self._key}") from exc

@@ -11,7 +11,7 @@ from core.db.tables import Deletion
 from core.errors import ConflictError
 from core.installation import claim_bucket, claim_collection
 from core.orphans import delete_orphan, find_orphans
-from core.storage import StorageUnavailableError
+from core.storage_errors import StorageUnavailableError
 from worker.context import WorkerContext
 
 log = structlog.get_logger()

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from core.storage import StorageUnavailableError
+from core.storage_errors import StorageUnavailableError
 
 log = structlog.get_logger()
 

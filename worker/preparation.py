@@ -18,7 +18,7 @@ from core.resolution import BackboneFacts, DatasetFacts, resolve
 from core.runs.types import Claim
 from core.specs import BackboneDescription, ResolvedSpec, TrainingSpec
 from core.speeds import JobSize, find_estimate
-from core.storage import ObjectCorruptError, ObjectMissingError
+from core.storage_errors import ObjectCorruptError, ObjectMissingError
 from core.storage_keys import backbone_key, checkpoint_prefix, dataset_attempt_prefix
 from core.trainer_protocol import Lineage, TrainerJob
 from worker.context import WorkerContext

@@ -17,7 +17,7 @@ from core import datasets
 from core.errors import UnsupportedMediaError
 from core.ingest.urls import UrlPolicy, check_url
 from core.keys import Principal
-from core.storage import ObjectMissingError
+from core.storage_errors import ObjectMissingError
 from core.storage_keys import dataset_attempt_prefix
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])

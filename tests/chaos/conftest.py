@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from core.settings import Settings
-from core.storage import IMPATIENT, PART_BYTES, Storage
+from core.storage import PART_BYTES, Storage
+from core.storage_client import IMPATIENT
 from tests.chaos.s3_proxy import S3Proxy
 from tests.chaos.samples import Sample, make_sample
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.storage import ObjectCorruptError, Storage, StorageUnavailableError
+from core.storage import Storage
+from core.storage_errors import ObjectCorruptError, StorageUnavailableError
 from tests.chaos.s3_faults import Corrupt, Fault, Hang, LostAnswer, Refuse, Reset, Slow, Truncate, Unavailable
 from tests.chaos.s3_proxy import S3Proxy
 from tests.chaos.samples import Sample

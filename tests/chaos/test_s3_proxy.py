@@ -6,7 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from core.storage import PART_BYTES, ObjectCorruptError, ObjectMissingError, Storage
+from core.storage import PART_BYTES, Storage
+from core.storage_errors import ObjectCorruptError, ObjectMissingError
 from tests.chaos.s3_proxy import S3Proxy
 from tests.chaos.samples import Sample, make_sample
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from core.storage import PART_BYTES, ObjectCorruptError, Storage, StorageUnavailableError
+from core.storage import PART_BYTES, Storage
+from core.storage_errors import ObjectCorruptError, StorageUnavailableError
 from tests.chaos.s3_faults import LostAnswer, Refuse, Unavailable
 from tests.chaos.s3_proxy import S3Proxy
 

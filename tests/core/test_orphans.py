@@ -22,10 +22,10 @@ from core.storage_keys import (
     backbone_key,
     checkpoint_prefix,
     dataset_attempt_prefix,
+    doctor_key,
     log_segment_key,
     metric_segment_key,
     model_prefix,
-    doctor_key,
     upload_prefix,
 )
 from tests.factories import claim_run, make_dataset, make_job, make_project

@@ -7,14 +7,8 @@ import httpx
 import pytest
 
 from core.settings import Settings
-from core.storage import (
-    DELETE_AT_ONCE,
-    PART_BYTES,
-    ObjectCorruptError,
-    ObjectMissingError,
-    Storage,
-    StorageUnavailableError,
-)
+from core.storage import DELETE_AT_ONCE, PART_BYTES, Storage
+from core.storage_errors import ObjectCorruptError, ObjectMissingError, StorageUnavailableError
 from tests.http_servers import serve_http
 
 REFUSED_DELETION = (

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from core.storage import StorageUnavailableError
+from core.storage_errors import StorageUnavailableError
 from worker.patience import GivenUpError, outwait, run_beside
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from core.storage import StorageUnavailableError
+from core.storage_errors import StorageUnavailableError
 from core.trainer_protocol import CheckpointSaved
 from tests.conditions import wait_until
 from worker.storing import Storing

@@ -12,7 +12,7 @@ from core.db.session import SessionFactory
 from core.db.tables import Run, Worker
 from core.settings import Settings
 from core.states import RunStatus
-from core.storage import StorageUnavailableError
+from core.storage_errors import StorageUnavailableError
 from tests.conditions import wait_until
 from tests.factories import claim_run, make_run, make_worker
 from tests.worker.contexts import make_context
