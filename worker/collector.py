@@ -10,7 +10,7 @@ from core import deletions
 from core.db.tables import Deletion
 from core.errors import ConflictError
 from core.installation import claim_bucket, claim_collection
-from core.orphans import delete_orphan, find_orphans
+from core.orphans import MIN_AGE_HOURS, delete_orphan, find_orphans
 from core.storage_errors import StorageUnavailableError
 from worker.context import WorkerContext
 
@@ -22,8 +22,9 @@ CLOSE_SECONDS = 5.0  # after which a deletion is left to another worker
 class Collector:
     """The outbox in every round; orphans once in `orphan_interval_hours`, by one worker of all."""
 
-    def __init__(self, context: WorkerContext) -> None:
+    def __init__(self, context: WorkerContext, *, min_age_hours: float = MIN_AGE_HOURS) -> None:
         self._context = context
+        self._min_age_hours = min_age_hours
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
 
@@ -78,7 +79,7 @@ class Collector:
         except ConflictError as exc:
             log.error("orphans_not_collected", code=exc.code, error=exc.message, hint=exc.hint)
             return
-        for orphan in find_orphans(storage, self._context.sessions):
+        for orphan in find_orphans(storage, self._context.sessions, min_age_hours=self._min_age_hours):
             if self._ended.is_set():
                 return
             delete_orphan(storage, orphan)

@@ -1,6 +1,5 @@
 """Outwaits a store or a database that is away, as long as the attempt may."""
 
-import contextvars
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import structlog
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from core.log import keep_ids
 from core.storage_errors import StorageUnavailableError
 
 log = structlog.get_logger()
@@ -47,8 +47,7 @@ def run_beside(action: Callable[[], Result], *, give_up: Callable[[], bool]) -> 
     Raises GivenUpError. Only for actions whose every write is fenced.
     """
     future: Future[Result] = Future()
-    context = contextvars.copy_context()  # the ids that log lines carry
-    threading.Thread(target=context.run, args=(_fulfil, future, action), name="beside", daemon=True).start()
+    threading.Thread(target=keep_ids(_fulfil), args=(future, action), name="beside", daemon=True).start()
     while not wait([future], timeout=GIVE_UP_SECONDS).done:
         if give_up():
             raise GivenUpError

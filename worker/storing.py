@@ -1,6 +1,5 @@
 """Carries what an attempt made into the store, in a thread of its own: neither training nor a cancel waits for it."""
 
-import contextvars
 import shutil
 import threading
 from collections import deque
@@ -8,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from core.log import keep_ids
 from core.trainer_protocol import CheckpointSaved
 
 log = structlog.get_logger()
@@ -27,8 +27,7 @@ class Storing:
         self._error: Exception | None = None
         self._ended = False
         self._changed = threading.Condition()
-        context = contextvars.copy_context()  # the ids that log lines carry
-        threading.Thread(target=context.run, args=(self._run,), name="storing", daemon=True).start()
+        threading.Thread(target=keep_ids(self._run), name="storing", daemon=True).start()
 
     def add_checkpoint(self, line: CheckpointSaved) -> None:
         """With two on their way already, the one that has not begun gives way: only the newest counts."""

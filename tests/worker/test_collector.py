@@ -1,7 +1,7 @@
 """What has to leave the store leaves it, on the real store and database."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,20 +11,23 @@ from sqlalchemy.orm import Session
 
 from core import deletions
 from core.db.session import SessionFactory
-from core.db.tables import Deletion, Installation
+from core.db.tables import Deletion, Installation, Worker
 from core.installation import claim_collection
 from core.settings import Settings
 from core.storage import Storage
 from core.storage_keys import INSTALLATION_KEY
 from tests.conditions import wait_until
+from tests.factories import make_worker
+from tests.tarpit import open_tarpit
 from tests.worker.contexts import make_context
 from worker.collector import Collector
+from worker.sweeper import Sweeper
 
 
 @pytest.fixture
 def collector(settings: Settings, sessions: SessionFactory, storage: Storage, tmp_path: Path) -> Iterator[Collector]:
     storage.delete_keys([INSTALLATION_KEY])
-    yield Collector(make_context(settings, sessions, tmp_path))
+    yield Collector(make_context(settings, sessions, tmp_path), min_age_hours=0)
     storage.delete_keys([INSTALLATION_KEY])
 
 
@@ -101,6 +104,49 @@ def test_worker_collects_orphans_once_in_an_interval(
 
     with sessions.begin() as session:
         assert claim_collection(session, interval_hours=24)
+
+
+def test_orphans_are_deleted(collector: Collector, storage: Storage) -> None:
+    storage.put_bytes("jobs/job_x/1/log/1.txt", b"x")
+
+    collector.collect()
+
+    assert list(storage.list_keys("jobs/job_x/")) == []
+
+
+def test_orphans_of_another_database_are_left_alone(collector: Collector, storage: Storage) -> None:
+    storage.put_bytes("jobs/job_x/1/log/1.txt", b"x")
+    storage.put_bytes(INSTALLATION_KEY, b"inst_other")
+
+    collector.collect()
+
+    assert list(storage.list_keys("jobs/job_x/")) == ["jobs/job_x/1/log/1.txt"]
+
+
+def test_sweep_goes_on_while_the_store_hangs(settings: Settings, sessions: SessionFactory, tmp_path: Path) -> None:
+    with sessions.begin() as session:
+        worker_id = make_worker(session).id
+        deletions.schedule(session, "outbox/a/")
+
+    def read_sweep() -> datetime | None:
+        with sessions() as session:
+            return session.get_one(Worker, worker_id).swept_at
+
+    with open_tarpit() as port:
+        hanging = settings.model_copy(
+            update={"sweep_seconds": 0.05, "s3_endpoint_url": f"http://127.0.0.1:{port}", "orphan_interval_hours": 0}
+        )
+        context = make_context(hanging, sessions, tmp_path, worker_id=worker_id)
+        sweeper, collector = Sweeper(context), Collector(context)
+        collector.start()
+        wait_until(lambda: list_pending(sessions) == [("outbox/a/", 1)], seconds=10)
+        sweeper.start()
+        wait_until(lambda: read_sweep() is not None, seconds=10)
+        first = read_sweep()
+        wait_until(lambda: read_sweep() != first, seconds=10)
+        sweeper.close()
+    collector.close()
+    assert list_pending(sessions) == [("outbox/a/", 1)]
 
 
 def test_never_is_never(settings: Settings, sessions: SessionFactory, tmp_path: Path) -> None:
