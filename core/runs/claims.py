@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from core.db.tables import Attempt, Run
-from core.runs.eligibility import select_best, wanted_gpus
+from core.runs.eligibility import find_best
 from core.runs.transitions import charge, close_attempt, in_seconds, make_event, pause, requeue, set_terminal
 from core.runs.types import NO_GPUS, Claim, FailureClass, GpuOffer, LostClaimError, RunKind, Signal, StatusReason
 from core.states import EventType, RunStatus
@@ -20,7 +20,7 @@ def claim(
 
     Runs that want more GPUs than are free are passed over, but for the one that this worker is reserved for.
     """
-    run_id = session.scalar(select_best(queue, worker_id, gpus))
+    run_id = find_best(session, queue=queue, worker_id=worker_id, gpus=gpus)
     if run_id is None:
         return None
     run = session.execute(
@@ -36,11 +36,12 @@ def claim(
             event_seq=Run.event_seq + 1,
             progress=None,
         )
-        .returning(Run.project_id, Run.kind, Run.attempt, Run.event_seq, wanted_gpus(Run, gpus).label("gpus"))
+        .returning(Run.project_id, Run.kind, Run.attempt, Run.event_seq, Run.gpus)
     ).one()
     session.add(Attempt(run_id=run_id, number=run.attempt, worker_id=worker_id))
     session.add(make_event(run_id, run.event_seq, EventType.STARTED, f"attempt {run.attempt} started on {worker_id}"))
-    return Claim(run_id, run.project_id, RunKind(run.kind), run.attempt, gpus=run.gpus)
+    taken = gpus.default if run.gpus is None else run.gpus
+    return Claim(run_id, run.project_id, RunKind(run.kind), run.attempt, gpus=taken)
 
 
 def beat(session: Session, held: Claim, *, lease_seconds: float, progress: BaseModel | None = None) -> Signal:

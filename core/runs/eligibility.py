@@ -1,11 +1,19 @@
 """Which queued run a worker takes next: found by index, however many runs are queued or finished."""
 
+from functools import cache
+
 from sqlalchemy import (
     CTE,
     ColumnElement,
+    Integer,
+    ScalarSelect,
     Select,
     String,
     Subquery,
+    and_,
+    bindparam,
+    case,
+    false,
     func,
     literal,
     literal_column,
@@ -14,46 +22,55 @@ from sqlalchemy import (
     true,
     tuple_,
 )
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import Session, aliased
 
 from core.db.tables import Run
 from core.runs.types import GpuOffer
 from core.states import RunStatus
 
-ONE: ColumnElement[int] = literal_column("1")  # were it a parameter, it would be planned as a tenth of the rows
+# Constants in the SQL, so that PostgreSQL keeps one plan: planning takes it longer than the query itself.
+ONE: ColumnElement[int] = literal_column("1")
+QUEUE = bindparam("queue", type_=String, literal_execute=True)
+WORKER_ID = bindparam("worker_id", type_=String)
+FREE_GPUS = bindparam("free_gpus", type_=Integer)
+DEFAULT_GPUS = bindparam("default_gpus", type_=Integer)
 
 
-def select_best(queue: str, worker_id: str, gpus: GpuOffer) -> Select[str]:
-    """The id of the best eligible run, locked; one that another worker has locked is passed over.
+def find_best(session: Session, *, queue: str, worker_id: str, gpus: GpuOffer) -> str | None:
+    """The id of the best eligible run, locked; one that another worker has locked is passed over."""
+    return session.scalar(select_best(), make_parameters(queue=queue, worker_id=worker_id, gpus=gpus))
 
-    Groups (a priority and a project) are tried best first, and a row is locked only once it is taken: locking the
-    best of each group before choosing would hide the last runs of all groups from the workers beside this one.
+
+def make_parameters(*, queue: str, worker_id: str, gpus: GpuOffer) -> dict[str, str | int]:
+    """What `select_best` asks for."""
+    return {"queue": queue, "worker_id": worker_id, "free_gpus": gpus.free, "default_gpus": gpus.default}
+
+
+@cache
+def select_best() -> Select[str]:
+    """Groups (a priority and a project) are tried best first, and a row is locked only once it is taken.
+
+    To lock the best of each group before choosing would hide the last runs of all groups from the workers beside
+    this one. Made once: Python takes ten times as long to put it together as PostgreSQL takes to answer it.
     """
-    group = _order_groups(queue, worker_id, gpus)
-    run = aliased(Run)
-    in_group = (run.priority == group.c.priority, run.project_id == group.c.project_id)
-    taken = (
-        select(run.id)
-        .where(*in_group, *_is_eligible(run, queue, worker_id, gpus))
-        .order_by(run.id)
-        .limit(ONE)
-        .with_for_update(skip_locked=True)
-        .lateral("taken")
-    )
+    group = _order_groups()
+    taken = _find_eligible(group).with_for_update(skip_locked=True).lateral("taken")
     return select(taken.c.id).select_from(group.join(taken, true())).limit(ONE)
 
 
 def is_claimable(run: type[Run] = Run) -> tuple[ColumnElement[bool], ...]:
     """Queued, not resting after a failure, and what it waits for is there."""
-    awaited = aliased(Run)
-    awaited_is_done = (
-        select(awaited.id).where(awaited.id == run.waits_for_run_id, awaited.status == RunStatus.SUCCEEDED).exists()
-    )
     return (
         has_status(run, RunStatus.QUEUED),
         run.run_after <= func.clock_timestamp(),
-        or_(run.waits_for_run_id.is_(None), awaited_is_done),
+        or_(run.waits_for_run_id.is_(None), find_awaited_status(run) == RunStatus.SUCCEEDED),
     )
+
+
+def find_awaited_status(run: type[Run]) -> ScalarSelect[str]:
+    """Looked up by its key; an EXISTS may be planned as a hash of all runs that have succeeded."""
+    awaited = aliased(Run)
+    return select(awaited.status).where(awaited.id == run.waits_for_run_id).scalar_subquery()
 
 
 def has_status(run: type[Run], status: RunStatus) -> ColumnElement[bool]:
@@ -61,18 +78,11 @@ def has_status(run: type[Run], status: RunStatus) -> ColumnElement[bool]:
     return run.status == literal(status, String, literal_execute=True)
 
 
-def wanted_gpus(run: type[Run], offer: GpuOffer) -> ColumnElement[int]:
-    return func.coalesce(run.gpus, min(1, offer.total))
-
-
-def _order_groups(queue: str, worker_id: str, gpus: GpuOffer) -> Subquery:
+def _order_groups() -> Subquery:
     """The groups with an eligible run: highest priority, then fewest running, then the oldest run."""
-    group = _list_groups(queue)
-    run = aliased(Run)
-    in_group = (run.priority == group.c.priority, run.project_id == group.c.project_id)
-    eligible = select(run.id).where(*in_group, *_is_eligible(run, queue, worker_id, gpus))
-    oldest = eligible.order_by(run.id).limit(ONE).lateral("oldest")
-    running = _count_running(queue)
+    group = _list_groups()
+    oldest = _find_eligible(group).lateral("oldest")
+    running = _count_running()
     return (
         select(group.c.priority, group.c.project_id)
         .select_from(group.join(oldest, true()).outerjoin(running, running.c.project_id == group.c.project_id))
@@ -81,35 +91,50 @@ def _order_groups(queue: str, worker_id: str, gpus: GpuOffer) -> Subquery:
     )
 
 
-def _list_groups(queue: str) -> CTE:
+def _list_groups() -> CTE:
     """Jumps along the index from group to group, so that the runs inside a group cost nothing."""
-    groups = _find_queued_group(Run, queue).cte("groups", recursive=True)
+    groups = _find_queued_group(Run).cte("groups", recursive=True)
     run = aliased(Run)
     is_later = tuple_(run.priority, run.project_id) > tuple_(groups.c.priority, groups.c.project_id)
-    later = _find_queued_group(run, queue).where(is_later).lateral("later")
+    later = _find_queued_group(run).where(is_later).lateral("later")
     return groups.union_all(select(later.c.priority, later.c.project_id).select_from(groups.join(later, true())))
 
 
-def _find_queued_group(run: type[Run], queue: str) -> Select[int, str]:
-    queued = select(run.priority, run.project_id).where(run.queue == queue, has_status(run, RunStatus.QUEUED))
+def _find_queued_group(run: type[Run]) -> Select[int, str]:
+    queued = select(run.priority, run.project_id).where(run.queue == QUEUE, has_status(run, RunStatus.QUEUED))
     return queued.order_by(run.priority, run.project_id).limit(ONE)
 
 
-def _count_running(queue: str) -> Subquery:
+def _count_running() -> Subquery:
     running = select(Run.project_id, func.count().label("count"))
-    running = running.where(has_status(Run, RunStatus.RUNNING), Run.queue == queue)
+    running = running.where(has_status(Run, RunStatus.RUNNING), Run.queue == QUEUE)
     return running.group_by(Run.project_id).subquery("running")
 
 
-def _is_eligible(run: type[Run], queue: str, worker_id: str, gpus: GpuOffer) -> tuple[ColumnElement[bool], ...]:
+def _find_eligible(group: CTE | Subquery) -> Select[str]:
+    """The oldest run of a group that the worker may take.
+
+    PostgreSQL takes the outcome of a CASE for even odds, and so walks the index. Its guesses about the conditions
+    multiply to next to nothing, and it would rather sort the whole group.
+    """
+    run = aliased(Run)
+    in_group = (
+        run.queue == QUEUE,
+        has_status(run, RunStatus.QUEUED),
+        run.priority == group.c.priority,
+        run.project_id == group.c.project_id,
+    )
+    is_eligible = case((and_(*is_claimable(run), *_fits_worker(run)), true()), else_=false())
+    return select(run.id).where(*in_group, is_eligible).order_by(run.id).limit(ONE)
+
+
+def _fits_worker(run: type[Run]) -> tuple[ColumnElement[bool], ...]:
     """What a worker is reserved for is all that it takes."""
     reserved = aliased(Run)
     is_reserved = select(reserved.id).where(
-        has_status(reserved, RunStatus.QUEUED), reserved.reserved_worker_id == worker_id
+        has_status(reserved, RunStatus.QUEUED), reserved.reserved_worker_id == WORKER_ID
     )
     return (
-        run.queue == queue,
-        *is_claimable(run),
-        wanted_gpus(run, gpus) <= gpus.free,
-        or_(run.reserved_worker_id == worker_id, ~is_reserved.exists()),
+        func.coalesce(run.gpus, DEFAULT_GPUS) <= FREE_GPUS,
+        or_(run.reserved_worker_id == WORKER_ID, ~is_reserved.exists()),
     )

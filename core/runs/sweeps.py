@@ -3,16 +3,17 @@
 from datetime import datetime
 
 from sqlalchemy import and_, func, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from core.db.tables import Run
 from core.dispatch import hint_after_commit
-from core.runs.eligibility import is_claimable
+from core.runs.eligibility import find_awaited_status, has_status, is_claimable
 from core.runs.transitions import charge, in_seconds, set_failed
-from core.runs.types import FailureClass, StatusReason
+from core.runs.types import QUEUES, FailureClass, StatusReason
 from core.states import RunStatus
 from core.workers import list_online
 
+MAX_STAMPED = 1000
 NEVER_COMES = (RunStatus.FAILED, RunStatus.CANCELLED)
 _WAITED_TOO_LONG = StatusReason(
     code="queued_too_long",
@@ -42,14 +43,11 @@ def lose_expired(session: Session, *, as_of: datetime | None = None) -> int:
 
 def fail_hopeless(session: Session) -> int:
     """Fails queued runs that can never start: what they wait for has failed, or they waited too long."""
-    awaited = aliased(Run)
-    awaited_is_gone = (
-        select(awaited.id).where(awaited.id == Run.waits_for_run_id, awaited.status.in_(NEVER_COMES)).exists()
-    )
+    awaited_is_gone = find_awaited_status(Run).in_(NEVER_COMES)
     waited_too_long = (
         Run.queued_at + func.make_interval(0, 0, 0, 0, 0, 0, Run.max_queue_seconds) < func.clock_timestamp()
     )
-    query = select(Run).where(Run.status == RunStatus.QUEUED, or_(awaited_is_gone, waited_too_long)).limit(100)
+    query = select(Run).where(has_status(Run, RunStatus.QUEUED), or_(awaited_is_gone, waited_too_long)).limit(100)
     runs = list(session.scalars(query.with_for_update(skip_locked=True).execution_options(populate_existing=True)))
     for run in runs:
         _fail_queued(session, run)
@@ -58,14 +56,22 @@ def fail_hopeless(session: Session) -> int:
 
 def hint_again(session: Session, *, older_than_seconds: float) -> None:
     """Hints for every queue in which something claimable waits since its last hint: the outbox of hints."""
-    due = and_(
-        Run.status == RunStatus.QUEUED,
+    for queue in sorted(set(QUEUES.values())):
+        if _stamp_overdue(session, queue, older_than_seconds):
+            hint_after_commit(session, queue)
+
+
+def _stamp_overdue(session: Session, queue: str, seconds: float) -> int:
+    """Only so many at once: rows that are locked here are passed over by claims."""
+    query = select(Run.id).where(
+        Run.queue == queue,
+        has_status(Run, RunStatus.QUEUED),
         Run.run_after <= func.clock_timestamp(),
-        Run.hinted_at < in_seconds(-older_than_seconds),
+        Run.hinted_at < in_seconds(-seconds),
     )
-    queues = set(session.scalars(update(Run).where(due).values(hinted_at=func.clock_timestamp()).returning(Run.queue)))
-    for queue in queues:
-        hint_after_commit(session, queue)
+    overdue = query.limit(MAX_STAMPED).with_for_update(skip_locked=True).cte("overdue")
+    stamp = update(Run).where(Run.id == overdue.c.id).values(hinted_at=func.clock_timestamp())
+    return len(session.scalars(stamp.returning(Run.id)).all())
 
 
 def reserve_workers(session: Session, *, after_seconds: float) -> None:

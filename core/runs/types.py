@@ -68,6 +68,11 @@ class GpuOffer(NamedTuple):
     free: int
     total: int
 
+    @property
+    def default(self) -> int:
+        """What a run takes that names no number."""
+        return min(1, self.total)
+
 
 NO_GPUS = GpuOffer(free=0, total=0)
 

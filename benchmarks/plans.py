@@ -1,0 +1,8 @@
+"""Shows how PostgreSQL runs a statement."""
+
+from sqlalchemy import Connection, Select, text
+
+
+def explain(connection: Connection, query: Select[str], *, options: str = "costs off") -> str:
+    compiled = query.compile(connection.engine, compile_kwargs={"literal_binds": True})
+    return "\n".join(connection.scalars(text(f"explain ({options}) {compiled}")))
