@@ -8,9 +8,10 @@ from core.runs.types import MAX_LOSSES
 from tests.chaos.client import Client
 from tests.chaos.history import Injected
 from tests.chaos.load import POISON, TERMINAL, Load
-from tests.chaos.process_faults import POLL_SECONDS, ProcessFaults, find_trainers, is_there, signal_all
+from tests.chaos.process_faults import POLL_SECONDS, ProcessFaults, find_trainers, is_there
 from tests.chaos.records import Records
 from tests.chaos.stack import Stack
+from tests.end_to_end.faults import signal_all
 
 PATIENCE_SECONDS = 90.0
 RACE_SECONDS = 14.0  # about a job's whole life

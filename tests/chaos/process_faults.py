@@ -1,6 +1,5 @@
 """Kills, stops and hangs of our own processes."""
 
-import os
 import random
 import resource
 import signal
@@ -18,7 +17,7 @@ from tests.chaos.load import VARIANTS, Load
 from tests.chaos.records import Records, RunningJob
 from tests.chaos.stack import LEASE_SECONDS, STALL_SECONDS, Stack
 from tests.conditions import wait_until
-from tests.end_to_end.faults import find_descendants
+from tests.end_to_end.faults import find_descendants, signal_all
 from tests.end_to_end.service import find_pids
 
 POLL_SECONDS = 0.2
@@ -49,7 +48,7 @@ class ProcessFaults:
         worker = None if victim is None else self._find_worker(victim.worker_pid)
         if victim is None or worker is None:
             return None
-        signal_all(find_descendants(worker), signal.SIGKILL)
+        signal_all(find_descendants(worker.pid), signal.SIGKILL)
         return _now("worker group: kill -9", [victim.run_id])
 
     def kill_at_point(self, rng: random.Random) -> Injected | None:
@@ -74,7 +73,7 @@ class ProcessFaults:
         worker = None if victim is None else self._find_worker(victim.worker_pid)
         if victim is None or worker is None:
             return None
-        started_at, pids = time.time(), find_descendants(worker)
+        started_at, pids = time.time(), find_descendants(worker.pid)
         signal_all(pids, signal.SIGSTOP)
         time.sleep(LEASE_SECONDS + rng.uniform(1.0, 2.5))
         signal_all(pids, signal.SIGCONT)
@@ -91,7 +90,7 @@ class ProcessFaults:
         return Injected("worker: SIGTERM (a deploy)", started_at, started_at, [victim.run_id])
 
     def kill_api(self, _: random.Random) -> Injected | None:
-        if not signal_all(find_descendants(self._stack.api), signal.SIGKILL):
+        if not signal_all(find_descendants(self._stack.api.pid), signal.SIGKILL):
             return None
         return _now("API: kill -9", [])
 
@@ -155,7 +154,7 @@ class ProcessFaults:
         return rng.choice(running) if running else None
 
     def _find_worker(self, pid: int) -> GuardedProcess | None:
-        return next((worker for worker in self._stack.workers if pid in find_descendants(worker)), None)
+        return next((worker for worker in self._stack.workers if pid in find_descendants(worker.pid)), None)
 
 
 def find_trainers(run_id: str) -> list[int]:
@@ -164,18 +163,6 @@ def find_trainers(run_id: str) -> list[int]:
 
 def is_there(pid: int) -> bool:
     return Path("/proc", str(pid)).exists()
-
-
-def signal_all(pids: list[int], number: signal.Signals) -> bool:
-    """Whether one of them was still there."""
-    hit = False
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            continue
-        hit = True
-    return hit
 
 
 def _read_size_bytes(pid: int) -> int:

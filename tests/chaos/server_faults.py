@@ -11,9 +11,10 @@ from core.dispatch import TASK_NAME, make_celery
 from tests.chaos.history import Injected
 from tests.chaos.records import Records
 from tests.chaos.s3_faults import Corrupt, Fault, Hang, LostAnswer, Reset, Slow, Truncate, Unavailable
-from tests.chaos.stack import Stack, can_mount
+from tests.chaos.stack import Stack
 from tests.conditions import wait_until
-from tests.end_to_end.faults import find_descendants
+from tests.end_to_end.faults import find_descendants, signal_all
+from tests.small_disk import can_mount
 
 HINTS = 100
 FULL_SECONDS = 2.0
@@ -50,8 +51,7 @@ class ServerFaults:
     def kill_broker(self, rng: random.Random) -> Injected:
         """It keeps nothing on disk."""
         at, hit = time.time(), self._list_hit()
-        for pid in find_descendants(self._servers.valkey.process):
-            os.kill(pid, signal.SIGKILL)
+        signal_all(find_descendants(self._servers.valkey.process.pid), signal.SIGKILL)
         wait_until(lambda: not self._servers.valkey.process.is_alive(), seconds=20)
         time.sleep(rng.uniform(0, 2))
         self._servers.valkey.start()

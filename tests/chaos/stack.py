@@ -1,11 +1,9 @@
 """Everything that a chaos run disturbs: the real servers, a fault proxy before the store, API, importer, workers."""
 
-import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import timm
@@ -29,6 +27,7 @@ from tests.chaos.audit import install_audit
 from tests.chaos.kill_points import DIRECTORY_VARIABLE
 from tests.chaos.s3_proxy import S3Proxy
 from tests.chaos.sabotage import CONTROL_VARIABLE, Control
+from tests.small_disk import can_mount, small_disk
 
 WORKERS = 2
 SLOTS = 1
@@ -131,7 +130,7 @@ def run_stack(control: Control | None) -> Iterator[Stack]:
     home = Home(path)
     stack = Stack(home, control)
     try:
-        with small_disk(stack.settings.work_dir):
+        with _small_work_dir(stack.settings.work_dir):
             stack.start()
             try:
                 yield stack
@@ -143,30 +142,8 @@ def run_stack(control: Control | None) -> Iterator[Stack]:
 
 
 @contextmanager
-def small_disk(path: Path) -> Iterator[None]:
-    """A disk that can be filled up, where this user may mount one."""
+def _small_work_dir(path: Path) -> Iterator[None]:
+    """Where this user may mount one."""
     path.mkdir(parents=True)
-    if not can_mount():
+    with small_disk(path, mebibytes=WORK_DIR_MEBIBYTES) if can_mount() else nullcontext():
         yield
-        return
-    options = f"size={WORK_DIR_MEBIBYTES}m"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
-
-
-def can_mount() -> bool:
-    return os.geteuid() == 0 and shutil.which("mount") is not None and _mounts_are_allowed()
-
-
-def _mounts_are_allowed() -> bool:
-    """A container's root may not."""
-    with tempfile.TemporaryDirectory() as folder:
-        tried = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
-        )
-        if tried.returncode == 0:
-            subprocess.run(["umount", folder], check=True)
-        return tried.returncode == 0

@@ -12,29 +12,36 @@ from cli.process import GuardedProcess
 @contextmanager
 def hanging(process: GuardedProcess) -> Iterator[None]:
     """Everything below the guard stands still: connections are accepted by the kernel and never answered."""
-    pids = find_descendants(process)
-    _signal_all(pids, signal.SIGSTOP)
+    pids = find_descendants(process.pid)
+    signal_all(pids, signal.SIGSTOP)
     try:
         yield
     finally:
-        _signal_all(pids, signal.SIGCONT)
+        signal_all(pids, signal.SIGCONT)
 
 
 def kill(process: GuardedProcess) -> None:
     """Everything below the guard at once, and then the guard has nothing left to guard."""
-    _signal_all(find_descendants(process), signal.SIGKILL)
+    signal_all(find_descendants(process.pid), signal.SIGKILL)
 
 
-def find_descendants(process: GuardedProcess) -> list[int]:
+def find_descendants(pid: int | None) -> list[int]:
     """Parents before their children, so that a stopped one makes no more; PostgreSQL's have sessions of their own."""
     listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
     parents = {int(pid): int(parent) for pid, parent in (line.split() for line in listed.stdout.splitlines())}
-    found = [process.pid]
+    found = [] if pid is None else [pid]
     for ancestor in found:  # grows while it is read
-        found += [pid for pid, parent in parents.items() if parent == ancestor]
-    return [pid for pid in found[1:] if pid is not None]
+        found += [child for child, parent in parents.items() if parent == ancestor]
+    return found[1:]
 
 
-def _signal_all(pids: list[int], number: signal.Signals) -> None:
+def signal_all(pids: list[int], number: signal.Signals) -> bool:
+    """Whether one of them was still there."""
+    hit = False
     for pid in pids:
-        os.kill(pid, number)
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+        hit = True
+    return hit

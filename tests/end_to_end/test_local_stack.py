@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conditions import wait_until
-from tests.end_to_end.service import User, find_pids
+from tests.end_to_end.faults import find_descendants, signal_all
+from tests.end_to_end.service import Json, User, find_pids
 from tests.end_to_end.test_crashes import LONG
 
 FAST = {
@@ -42,9 +43,10 @@ class Up:
         assert url is not None
         return User(url.group(), (self._home / "key").read_text().strip())
 
-    def kill(self) -> None:
+    def kill_everything(self) -> None:
+        """Itself, guards, servers, workers, trainers, at once."""
         assert self._process is not None
-        self._process.kill()
+        signal_all([self._process.pid, *find_descendants(self._process.pid)], signal.SIGKILL)
         self._process.wait()
 
     def interrupt(self) -> int:
@@ -75,15 +77,20 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+def find_weights_sha256(user: User, job: Json) -> str:
+    parts = user.client.get(f"/models/{job['model_id']}/download").json()["parts"]
+    return str(next(part["sha256"] for part in parts if part["name"] == "weights.safetensors"))
+
+
 @pytest.mark.usefixtures("interruptible")
-def test_killed_stack_leaves_no_orphan_and_its_job_goes_on(home: Path, archive: Path) -> None:
+def test_job_of_a_killed_stack_ends_as_if_nothing_had_happened(home: Path, archive: Path) -> None:
     up = Up(home)
     user = up.start()
     answer = user.client.post("/datasets", files={"file": ("c.zip", archive.read_bytes())}, data={"name": "cells"})
     job_id = user.post_job(LONG | {"dataset_id": user.wait_for_dataset(answer.json()["id"])["id"]})
     user.wait_for_checkpoint(job_id)
 
-    up.kill()
+    up.kill_everything()
     user.client.close()
     wait_until(lambda: find_pids(str(home)) == [], seconds=30)
     user = up.start()
@@ -93,6 +100,8 @@ def test_killed_stack_leaves_no_orphan_and_its_job_goes_on(home: Path, archive: 
     assert len(job["attempts"]) >= 2
     assert job["attempts"][-1]["resumed_from_step"] > 0
     assert len(user.client.get("/models").json()["data"]) == 1
+    undisturbed = user.wait_for_end(user.post_job(job["resolved_spec"]))
+    assert find_weights_sha256(user, job) == find_weights_sha256(user, undisturbed)
     user.client.close()
     assert up.interrupt() == 0
     assert find_pids(str(home)) == []
