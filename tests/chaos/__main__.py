@@ -6,19 +6,16 @@ import json
 import secrets
 import sys
 import time
-import zipfile
-from io import BytesIO
 from pathlib import Path
 
 from rich.console import Console
 
-from cli.demo.cells import draw_cells
 from core.db.session import make_session_factory
 from tests.chaos.checker import Violation, check
 from tests.chaos.client import Client
 from tests.chaos.history import History
 from tests.chaos.job_faults import JobFaults
-from tests.chaos.load import VARIANTS, Load
+from tests.chaos.load import VARIANTS, Load, make_archive
 from tests.chaos.process_faults import ProcessFaults
 from tests.chaos.records import Records
 from tests.chaos.report import last_line, print_table, render_markdown
@@ -31,7 +28,6 @@ from tests.chaos.verification import collect_orphans, find_damaged, find_leftove
 
 CONSOLE_WIDTH = 130
 OPEN_JOBS = 4
-CELLS = 60
 QUIET_SECONDS = 240.0
 
 
@@ -114,16 +110,6 @@ class _Run:
 
     def _say(self, text: str) -> None:
         self._console.print(f"{time.strftime('%H:%M:%S')} {text}", highlight=False)
-
-
-def make_archive() -> bytes:
-    """Real pictures, of solar cells."""
-    buffer = BytesIO()
-    (cells,) = draw_cells(CELLS, seed=0)
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for cell in cells:
-            archive.write(cell.path, cell.member_name)
-    return buffer.getvalue()
 
 
 def _report(history: History, violations: list[Violation], console: Console, markdown: Path | None) -> int:

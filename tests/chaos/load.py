@@ -3,19 +3,23 @@
 import random
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 
 import httpx
 
+from cli.demo.cells import draw_cells
 from tests.chaos.client import Client, Json
 from tests.chaos.history import Expectation, History, Poll
 from tests.chaos.records import Records
 from tests.chaos.stack import BACKBONE, Stack
 
 POLL_SECONDS = 0.4
+CELLS = 60
 TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
-TRAINING: Json = {"epochs": 30, "batch_size": 16, "image_size": 64}
+EPOCHS = 30  # of two steps
 VARIANTS: dict[str, Json] = {
     "bi_tuning-0": {"method": {"type": "bi_tuning"}, "seed": 0},
     "vanilla-0": {"method": {"type": "vanilla"}, "seed": 0},
@@ -38,12 +42,12 @@ class Load:
         self._open: set[str] = set()  # jobs that no poll has seen end
         self._ended = threading.Event()
 
-    def post(self, name: str, expects: Expectation = "model") -> str:
+    def post(self, name: str, expects: Expectation = "model", *, epochs: int = EPOCHS) -> str:
         spec = VARIANTS.get(name, VARIANTS["bi_tuning-0"])
         body = spec | {
             "dataset_id": self._dataset_id,
             "backbone": BACKBONE,
-            "training": TRAINING,
+            "training": {"epochs": epochs, "batch_size": 16, "image_size": 64},
             "name": name,
             "metadata": {"expects": expects},
         }
@@ -113,6 +117,16 @@ class Load:
         self._history.polls.append(poll)
         if poll.status in TERMINAL:
             self._open.discard(job_id)
+
+
+def make_archive() -> bytes:
+    """Real pictures, of solar cells."""
+    buffer = BytesIO()
+    (cells,) = draw_cells(CELLS, seed=0)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for cell in cells:
+            archive.write(cell.path, cell.member_name)
+    return buffer.getvalue()
 
 
 def _read_poll(job: Json) -> Poll:
