@@ -21,7 +21,7 @@ from cli.ports import LOOPBACK, find_free_port, is_free
 from cli.process import GuardedProcess, stop_all
 from cli.registration_process import run_registration
 from cli.servers import Servers
-from cli.supervision import supervise
+from cli.supervision import Revival, supervise
 from core.backbones import list_backbones
 from core.db.migrate import upgrade
 from core.storage import Storage
@@ -112,7 +112,10 @@ class LocalStack:
             worker.wait_until(partial(self._workers_are_online, started_at), seconds=START_SECONDS)
 
     def supervise(self) -> None:
-        supervise(self.servers, [self.api, *self.workers], self._console)
+        """Whatever dies is started again; meanwhile the rest waits for it."""
+        revivals = [Revival(server.process, self._console, start=server.start) for server in self._servers.all]
+        revivals += [Revival(process, self._console, start=process.start) for process in (self.api, *self.workers)]
+        supervise(revivals)
 
     def stop(self) -> None:
         """Workers first, so that they hand their runs back to a database that still answers."""

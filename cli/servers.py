@@ -21,7 +21,11 @@ class Servers:
 
     @property
     def processes(self) -> list[GuardedProcess]:
-        return [self.postgres.process, self.valkey.process, self.seaweed.process]
+        return [server.process for server in self.all]
+
+    @property
+    def all(self) -> tuple[Postgres, Valkey, Seaweed]:
+        return self.postgres, self.valkey, self.seaweed
 
     def start(self) -> None:
         self.launch()

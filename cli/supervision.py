@@ -1,11 +1,11 @@
 """Keeps the processes of the local stack alive."""
 
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 from rich.console import Console
 
-from cli.errors import LocalStackError
 from cli.process import GuardedProcess
 
 POLL_SECONDS = 0.5
@@ -17,8 +17,10 @@ HEALTHY_SECONDS = 60.0  # after so long a new death counts as the first
 class Revival:
     """Starts one process again when it died, each time after a longer pause."""
 
-    def __init__(self, process: GuardedProcess, console: Console) -> None:
+    def __init__(self, process: GuardedProcess, console: Console, *, start: Callable[[], None]) -> None:
+        """`start`: the process's own, or a server's, which first looks after its files."""
         self._process = process
+        self._start_process = start
         self._console = console
         self._delay = FIRST_DELAY_SECONDS
         self._died_at: float | None = None
@@ -43,21 +45,13 @@ class Revival:
 
     def _start(self, now: float) -> None:
         self._process.ask_to_stop()
-        self._process.start()
+        self._start_process()
         self._died_at, self._started_at = None, now
 
 
-def supervise(servers: list[GuardedProcess], processes: list[GuardedProcess], console: Console) -> NoReturn:
-    """Ends only by an interrupt, or with LocalStackError when a server died."""
-    revivals = [Revival(process, console) for process in processes]
+def supervise(revivals: list[Revival]) -> NoReturn:
+    """Ends only by an interrupt."""
     while True:
-        check_servers(servers)
         for revival in revivals:
             revival.look(time.monotonic())
         time.sleep(POLL_SECONDS)
-
-
-def check_servers(servers: list[GuardedProcess]) -> None:
-    for server in servers:
-        if not server.is_alive():
-            raise LocalStackError(f"{server.name} ended, so everything stops; the end of its log:\n{server.tail()}")

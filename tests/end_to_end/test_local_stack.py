@@ -77,6 +77,11 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+def kill_postgres(home: Path) -> None:
+    pid_file = home / "postgres" / "data" / "postmaster.pid"
+    os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
+
+
 def find_weights_sha256(user: User, job: Json) -> str:
     parts = user.client.get(f"/models/{job['model_id']}/download").json()["parts"]
     return str(next(part["sha256"] for part in parts if part["name"] == "weights.safetensors"))
@@ -102,6 +107,10 @@ def test_job_of_a_killed_stack_ends_as_if_nothing_had_happened(home: Path, archi
     assert len(user.client.get("/models").json()["data"]) == 1
     undisturbed = user.wait_for_end(user.post_job(job["resolved_spec"]))
     assert find_weights_sha256(user, job) == find_weights_sha256(user, undisturbed)
+
+    kill_postgres(home)
+    wait_until(lambda: user.client.get("/jobs").status_code == 503, seconds=10)
+    wait_until(lambda: user.client.get("/jobs").status_code == 200, seconds=30)
     user.client.close()
     assert up.interrupt() == 0
     assert find_pids(str(home)) == []
