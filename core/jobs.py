@@ -1,8 +1,12 @@
 """Use cases of jobs: post, look, cancel, delete; and what a worker records about one."""
 
-from typing import NamedTuple
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import ScalarSelect, func, select
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from sqlalchemy import ScalarSelect, Select, bindparam, func, literal_column, select
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sqlalchemy.orm import Session
 
 from core import deletions
@@ -24,15 +28,33 @@ from core.workers import find_most_gpus
 KEPT_CHECKPOINTS = 2  # the last ones; the best is kept beside them
 
 
+class AttemptState(BaseModel):
+    """An attempt as a poll shows it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    worker_id: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+    resumed_from_step: int | None
+    metric_segments: int
+    log_segments: int
+
+
 class JobState(NamedTuple):
     """A job with all that a poll shows."""
 
     job: Job
     run: Run
-    attempts: list[Attempt]
+    attempts: list[AttemptState]
     model_id: str | None
     best_checkpoint_id: str | None
     wait: Wait | None  # while it is queued
+
+
+_ATTEMPTS = TypeAdapter(list[AttemptState])
 
 
 class NewCheckpoint(NamedTuple):
@@ -85,18 +107,15 @@ def create_job(
 
 
 def get_job(session: Session, project_id: str, job_id: str) -> JobState:
-    row = session.execute(
-        select(Job, Run, _model_id(), _best_checkpoint_id())
-        .join(Run, Run.id == Job.run_id)
-        .where(Job.project_id == project_id, Job.id == job_id, Job.deleted_at.is_(None))
-    ).one_or_none()
+    """One query; only a job that is queued needs more."""
+    row = session.execute(_select_state(), {"project_id": project_id, "job_id": job_id}).one_or_none()
     if row is None:
         raise NotFoundError("job_not_found", f"there is no job '{job_id}'", param="job_id")
-    job, run, model_id, best_checkpoint_id = row
+    job, run, attempts, model_id, best_checkpoint_id = row
     return JobState(
         job=job,
         run=run,
-        attempts=lifecycle.list_attempts(session, run.id),
+        attempts=_ATTEMPTS.validate_python(attempts or []),
         model_id=model_id,
         best_checkpoint_id=best_checkpoint_id,
         wait=explain_wait(session, run),
@@ -266,6 +285,26 @@ def list_segments(state: JobState) -> list[AttemptSegments]:
         )
         for attempt in state.attempts
     ]
+
+
+@cache
+def _select_state() -> Select[Job, Run, list[dict[str, Any]] | None, str, str]:
+    """Made once: Python takes longer to put it together than PostgreSQL to answer it."""
+    return (
+        select(Job, Run, _attempts(), _model_id(), _best_checkpoint_id())
+        .join(Run, Run.id == Job.run_id)
+        .where(
+            Job.project_id == bindparam("project_id"),
+            Job.id == bindparam("job_id"),
+            Job.deleted_at.is_(None),
+        )
+    )
+
+
+def _attempts() -> ScalarSelect[list[dict[str, Any]] | None]:
+    """The rows as JSON, so that what is large of the job comes once and not with each attempt."""
+    rows = func.jsonb_agg(aggregate_order_by(literal_column("attempts"), Attempt.number), type_=JSONB)
+    return select(rows).where(Attempt.run_id == Run.id).scalar_subquery()
 
 
 def _model_id() -> ScalarSelect[str]:

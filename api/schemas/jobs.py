@@ -7,8 +7,8 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from api.schemas.common import ApiModel, MetadataField, Name
 from api.schemas.datasets import ErrorOut
-from core.db.tables import Attempt, Checkpoint, RunEvent
-from core.jobs import JobState
+from core.db.tables import Checkpoint, RunEvent
+from core.jobs import AttemptState, JobState
 from core.metric_series import MetricRecord
 from core.runs import lifecycle
 from core.specs import TrainingSpec
@@ -265,7 +265,7 @@ def _render_progress(progress: dict[str, Any]) -> ProgressOut:  # core.trainer_p
     return ProgressOut(percent=round(100 * progress["step"] / max(1, progress["total_steps"]), 1), **progress)
 
 
-def _render_attempt(attempt: Attempt) -> AttemptOut:
+def _render_attempt(attempt: AttemptState) -> AttemptOut:
     return AttemptOut(
         number=attempt.number,
         worker=attempt.worker_id,

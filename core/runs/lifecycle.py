@@ -3,7 +3,7 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.db.tables import Attempt, Run, RunEvent
+from core.db.tables import Run, RunEvent
 from core.dispatch import hint_after_commit
 from core.errors import ConflictError
 from core.ids import make_id
@@ -105,7 +105,3 @@ def is_over(session: Session, run_id: str) -> bool:
 def list_events(session: Session, run_id: str, *, after: int, limit: int) -> list[RunEvent]:
     query = select(RunEvent).where(RunEvent.run_id == run_id, RunEvent.seq > after).order_by(RunEvent.seq).limit(limit)
     return list(session.scalars(query))
-
-
-def list_attempts(session: Session, run_id: str) -> list[Attempt]:
-    return list(session.scalars(select(Attempt).where(Attempt.run_id == run_id).order_by(Attempt.number)))

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import httpx
@@ -156,6 +157,15 @@ def test_running_job_shows_its_attempt(client: httpx.Client, sessions: SessionFa
 
     assert (job["status"], job["queue"]) == ("running", None)
     assert [attempt["number"] for attempt in job["attempts"]] == [1]
+
+
+def test_crowd_of_pollers_is_answered(client: httpx.Client, dataset_id: str) -> None:
+    job_id = client.post("/jobs", json={"dataset_id": dataset_id, "backbone": "tiny"}).json()["id"]
+
+    with ThreadPoolExecutor(100) as pool:
+        answers = list(pool.map(lambda _: client.get(f"/jobs/{job_id}").status_code, range(300)))
+
+    assert set(answers) == {200}
 
 
 def test_unfinished_job_cannot_be_deleted(client: httpx.Client, dataset_id: str) -> None:

@@ -1,0 +1,66 @@
+"""Clients that ask for one path again and again over connections that stay open.
+
+Of bare sockets: a real HTTP client would take more of the machine than the server under test.
+"""
+
+import asyncio
+import re
+import time
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+_LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+
+
+class Poll(NamedTuple):
+    url: str
+    secret: str
+    clients: int
+    seconds: float
+
+
+class Round(NamedTuple):
+    requests_per_second: float
+    latencies: list[float]  # in seconds
+
+
+def run_round(poll: Poll) -> Round:
+    return asyncio.run(_poll_together(poll))
+
+
+async def _poll_together(poll: Poll) -> Round:
+    """The clock starts when all are connected."""
+    connections = [await _connect(poll.url) for _ in range(poll.clients)]
+    stop_at = time.monotonic() + poll.seconds
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_poll_until(stop_at, poll, connection)) for connection in connections]
+    latencies = [seconds for task in tasks for seconds in task.result()]
+    return Round(len(latencies) / poll.seconds, latencies)
+
+
+async def _connect(url: str) -> Connection:
+    parts = urlsplit(url)
+    return await asyncio.open_connection(parts.hostname, parts.port)
+
+
+async def _poll_until(stop_at: float, poll: Poll, connection: Connection) -> list[float]:
+    parts = urlsplit(poll.url)
+    lines = [f"GET {parts.path} HTTP/1.1", f"Host: {parts.netloc}", f"Authorization: Bearer {poll.secret}", "", ""]
+    request = "\r\n".join(lines).encode()
+    reader, writer = connection
+    latencies = []
+    while (asked_at := time.monotonic()) < stop_at:
+        writer.write(request)
+        await _read_answer(reader)
+        latencies.append(time.monotonic() - asked_at)
+    writer.close()
+    return latencies
+
+
+async def _read_answer(reader: asyncio.StreamReader) -> None:
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200"), head
+    length = _LENGTH.search(head)
+    assert length is not None, head
+    await reader.readexactly(int(length[1]))
