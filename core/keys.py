@@ -65,12 +65,12 @@ def create_key(session: Session, *, project_id: str | None, name: str, scopes: t
 
 def authenticate(session: Session, secret: str) -> Principal:
     """256 random bits need no slow hash: the index on their SHA-256 is the look-up."""
-    query = select(Key).where(
+    query = select(Key.id, Key.project_id, Key.scopes).where(
         Key.secret_sha256 == _hash(secret),
         Key.revoked_at.is_(None),
         func.coalesce(Key.expires_at > func.clock_timestamp(), True),
     )
-    key = session.scalars(query).one_or_none()
+    key = session.execute(query).one_or_none()
     if key is None:
         raise UnauthenticatedError("invalid_key", "the API key is unknown, expired or revoked", hint="make a new key")
     return Principal(key_id=key.id, project_id=key.project_id, scopes=frozenset(key.scopes))

@@ -69,9 +69,9 @@ def _stamp_overdue(session: Session, queue: str, seconds: float) -> int:
         Run.run_after <= func.clock_timestamp(),
         Run.hinted_at < in_seconds(-seconds),
     )
-    overdue = query.limit(MAX_STAMPED).with_for_update(skip_locked=True).cte("overdue")
-    stamp = update(Run).where(Run.id == overdue.c.id).values(hinted_at=func.clock_timestamp())
-    return len(session.scalars(stamp.returning(Run.id)).all())
+    overdue = session.scalars(query.limit(MAX_STAMPED).with_for_update(skip_locked=True)).all()
+    session.execute(update(Run).where(Run.id.in_(overdue)).values(hinted_at=func.clock_timestamp()))
+    return len(overdue)
 
 
 def reserve_workers(session: Session, *, after_seconds: float) -> None:

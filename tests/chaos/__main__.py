@@ -55,22 +55,22 @@ class _Run:
 
     def run(self) -> None:
         self._say("importing the pictures")
-        client = Client(self._stack.url, self._stack.key)
-        dataset_id = client.import_dataset(make_archive())
-        client.close()
+        with Client(self._stack.url, self._stack.key) as client:
+            dataset_id = client.import_dataset(make_archive())
         load = Load(self._stack, self._records, self._history, dataset_id, variants=self._options.variants)
         self._say("training each variant undisturbed")
         load.run_references()
         processes = ProcessFaults(self._stack, self._records, load)
         with load.watched(), processes.kept_alive():
-            self._disturb(load, processes)
+            with Client(self._stack.url, self._stack.key) as client:
+                self._disturb(load, processes, client)
             self._say("waiting for the last jobs")
             self._wait_until_quiet()
         self._verify()
         self._engine.dispose()
 
-    def _disturb(self, load: Load, processes: ProcessFaults) -> None:
-        jobs = JobFaults(self._stack, self._records, load, processes)
+    def _disturb(self, load: Load, processes: ProcessFaults, client: Client) -> None:
+        jobs = JobFaults(client, self._records, load, processes)
         servers = ServerFaults(self._stack, self._records)
         control = self._options.control
         lanes = (
@@ -82,7 +82,6 @@ class _Run:
         with load.keep(OPEN_JOBS):
             run_lanes(lanes, self._history, seconds=self._options.minutes * 60)
         self._stack.proxy.set_fault(None)
-        jobs.close()
 
     def _wait_until_quiet(self) -> None:
         """A run without a sweep never gets quiet: the checker says what is lost."""

@@ -1,7 +1,7 @@
 """Somebody with a key who does not give up: what is refused for now is asked again."""
 
 import time
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -19,7 +19,10 @@ class Client:
             base_url=url, headers={"Authorization": f"Bearer {key}"}, trust_env=False, timeout=15
         )
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._client.close()
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response | None:

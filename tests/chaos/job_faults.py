@@ -10,7 +10,6 @@ from tests.chaos.history import Injected
 from tests.chaos.load import POISON, TERMINAL, Load
 from tests.chaos.process_faults import POLL_SECONDS, ProcessFaults, find_trainers, is_there
 from tests.chaos.records import Records
-from tests.chaos.stack import Stack
 from tests.end_to_end.faults import signal_all
 
 PATIENCE_SECONDS = 90.0
@@ -18,14 +17,11 @@ RACE_SECONDS = 14.0  # about a job's whole life
 
 
 class JobFaults:
-    def __init__(self, stack: Stack, records: Records, load: Load, processes: ProcessFaults) -> None:
-        self._client = Client(stack.url, stack.key)
+    def __init__(self, client: Client, records: Records, load: Load, processes: ProcessFaults) -> None:
+        self._client = client
         self._records = records
         self._load = load
         self._processes = processes
-
-    def close(self) -> None:
-        self._client.close()
 
     def cancel(self, rng: random.Random) -> Injected:
         """At any moment: queued, preparing, training, finishing, finished."""

@@ -88,13 +88,8 @@ class Load:
             ended.set()
             poller.join()
 
-    @contextmanager
-    def _make_client(self) -> Iterator[Client]:
-        client = Client(self._stack.url, self._stack.key)
-        try:
-            yield client
-        finally:
-            client.close()
+    def _make_client(self) -> Client:
+        return Client(self._stack.url, self._stack.key)
 
     def _post_jobs(self, count: int) -> None:
         while not self._ended.wait(POLL_SECONDS):

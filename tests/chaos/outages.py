@@ -122,21 +122,19 @@ class Outages:
             asker.join()
 
     def _keep_asking(self, path: str, ended: threading.Event, outcome: Outcome) -> None:
-        client = Client(self._stack.url, self._stack.key)
-        while not ended.wait(ASK_SECONDS):
-            started = time.monotonic()
-            answer = client.ask("GET", path)
-            outcome.statuses[0 if answer is None else answer.status_code] += 1
-            outcome.slowest_seconds = max(outcome.slowest_seconds, time.monotonic() - started)
-            if answer is not None and answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-                outcome.without_retry_after += "Retry-After" not in answer.headers
-        client.close()
+        with Client(self._stack.url, self._stack.key) as client:
+            while not ended.wait(ASK_SECONDS):
+                started = time.monotonic()
+                answer = client.ask("GET", path)
+                outcome.statuses[0 if answer is None else answer.status_code] += 1
+                outcome.slowest_seconds = max(outcome.slowest_seconds, time.monotonic() - started)
+                if answer is not None and answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+                    outcome.without_retry_after += "Retry-After" not in answer.headers
 
     def _wait_until_well(self) -> float:
-        client = Client(self._stack.url, self._stack.key)
         started = time.monotonic()
-        wait_until(client.is_all_well, seconds=RECOVERY_SECONDS)
-        client.close()
+        with Client(self._stack.url, self._stack.key) as client:
+            wait_until(client.is_all_well, seconds=RECOVERY_SECONDS)
         return time.monotonic() - started
 
     def _wait_for_end(self, job_id: str) -> End:
@@ -162,11 +160,10 @@ def main() -> int:
     table = Table(*COLUMNS)
     good = True
     with run_stack(None) as stack:
-        client = Client(stack.url, stack.key)
         history = History(seed=0, slots=SLOTS)
         records = Records(stack.make_engine())
-        dataset_id = client.import_dataset(make_archive())
-        client.close()
+        with Client(stack.url, stack.key) as client:
+            dataset_id = client.import_dataset(make_archive())
         load = Load(stack, records, history, dataset_id, variants=len(VARIANTS))
         for outcome in Outages(stack, load, records, seconds=seconds).run():
             cells = _make_cells(outcome)

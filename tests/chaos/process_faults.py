@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cli.process import GuardedProcess
 from core.runs.types import MAX_LOSSES
+from tests.chaos.client import Client
 from tests.chaos.history import Injected
 from tests.chaos.kill_points import NAMES
 from tests.chaos.load import VARIANTS, Load
@@ -52,8 +53,8 @@ class ProcessFaults:
         return _now("worker group: kill -9", [victim.run_id])
 
     def kill_at_point(self, rng: random.Random) -> Injected | None:
-        """The worker that gets there kills itself."""
-        if any(job.losses + 1 >= MAX_LOSSES for job in self._records.list_running()):
+        """The worker that gets there kills itself, whatever it runs by then."""
+        if self._records.find_most_losses() + 1 >= MAX_LOSSES:
             return None
         self._points = self._points or rng.sample(NAMES, len(NAMES))
         point = self._stack.points_dir / self._points.pop()
@@ -90,7 +91,10 @@ class ProcessFaults:
         return Injected("worker: SIGTERM (a deploy)", started_at, started_at, [victim.run_id])
 
     def kill_api(self, _: random.Random) -> Injected | None:
-        if not signal_all(find_descendants(self._stack.api.pid), signal.SIGKILL):
+        """One that has come up since the last time."""
+        with Client(self._stack.url, self._stack.key) as client:
+            is_up = client.is_all_well()
+        if not is_up or not signal_all(find_descendants(self._stack.api.pid), signal.SIGKILL):
             return None
         return _now("API: kill -9", [])
 

@@ -40,6 +40,13 @@ class Records:
             where runs.status = 'running' order by runs.id"""
         return self._read(lambda connection: [RunningJob(*row) for row in connection.execute(text(query))])
 
+    def find_most_losses(self) -> int:
+        """Of all jobs that have not ended and are meant to succeed."""
+        query = """
+            select coalesce(max(runs.losses), 0) from runs join jobs on jobs.run_id = runs.id
+            where runs.status in ('queued', 'running', 'paused') and jobs.metadata->>'expects' = 'model'"""
+        return self._read(lambda connection: int(connection.execute(text(query)).scalar_one()))
+
     def find_status(self, job_id: str) -> tuple[str, int]:
         """And the attempt."""
         query = "select runs.status, runs.attempt from runs join jobs on jobs.run_id = runs.id where jobs.id = :id"

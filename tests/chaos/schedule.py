@@ -39,7 +39,7 @@ def make_lanes(processes: ProcessFaults, servers: ServerFaults, jobs: JobFaults)
                 (processes.kill_trainer, 8),
                 (processes.kill_worker, 4),
                 (processes.kill_at_point, 3),
-                (processes.stop_worker, 3),
+                (processes.stop_worker, 6),
                 (processes.terminate_worker, 1),
                 (processes.kill_api, 1),
             ],
