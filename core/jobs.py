@@ -1,60 +1,27 @@
 """Use cases of jobs: post, look, cancel, delete; and what a worker records about one."""
 
-from datetime import datetime
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
-from sqlalchemy import ScalarSelect, Select, bindparam, func, literal_column, select
-from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core import deletions
 from core.backbones import get_backbone
 from core.datasets import DatasetState, Metadata, create_dataset_from_url, get_trainable_dataset, require_one_source
-from core.db.tables import Attempt, Checkpoint, Dataset, Job, Model, Run
+from core.db.tables import Attempt, Checkpoint, Dataset, Job
 from core.errors import ConflictError, InvalidInputError, NotFoundError
 from core.ids import make_id
+from core.job_states import JobState, find_state
 from core.metric_series import AttemptSegments
 from core.paging import Page, PageRequest, fetch_page
 from core.runs import claims, lifecycle
 from core.runs.types import QUEUES, Claim, RunKind
-from core.runs.waiting import Wait, explain_wait
 from core.specs import ResolvedSpec, TrainingSpec
 from core.speeds import Estimate, settle
 from core.storage_keys import checkpoint_prefix, job_prefix
 from core.workers import find_most_gpus
 
 KEPT_CHECKPOINTS = 2  # the last ones; the best is kept beside them
-
-
-class AttemptState(BaseModel):
-    """An attempt as a poll shows it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    number: int
-    worker_id: str
-    started_at: datetime
-    ended_at: datetime | None
-    outcome: str | None
-    resumed_from_step: int | None
-    metric_segments: int
-    log_segments: int
-
-
-class JobState(NamedTuple):
-    """A job with all that a poll shows."""
-
-    job: Job
-    run: Run
-    attempts: list[AttemptState]
-    model_id: str | None
-    best_checkpoint_id: str | None
-    wait: Wait | None  # while it is queued
-
-
-_ATTEMPTS = TypeAdapter(list[AttemptState])
 
 
 class NewCheckpoint(NamedTuple):
@@ -107,19 +74,10 @@ def create_job(
 
 
 def get_job(session: Session, project_id: str, job_id: str) -> JobState:
-    """One query; only a job that is queued needs more."""
-    row = session.execute(_select_state(), {"project_id": project_id, "job_id": job_id}).one_or_none()
-    if row is None:
+    state = find_state(session, project_id, job_id)
+    if state is None:
         raise NotFoundError("job_not_found", f"there is no job '{job_id}'", param="job_id")
-    job, run, attempts, model_id, best_checkpoint_id = row
-    return JobState(
-        job=job,
-        run=run,
-        attempts=_ATTEMPTS.validate_python(attempts or []),
-        model_id=model_id,
-        best_checkpoint_id=best_checkpoint_id,
-        wait=explain_wait(session, run),
-    )
+    return state
 
 
 def list_jobs(session: Session, project_id: str, page: PageRequest) -> Page[JobState]:
@@ -285,35 +243,6 @@ def list_segments(state: JobState) -> list[AttemptSegments]:
         )
         for attempt in state.attempts
     ]
-
-
-@cache
-def _select_state() -> Select[Job, Run, list[dict[str, Any]] | None, str, str]:
-    """Made once: Python takes longer to put it together than PostgreSQL to answer it."""
-    return (
-        select(Job, Run, _attempts(), _model_id(), _best_checkpoint_id())
-        .join(Run, Run.id == Job.run_id)
-        .where(
-            Job.project_id == bindparam("project_id"),
-            Job.id == bindparam("job_id"),
-            Job.deleted_at.is_(None),
-        )
-    )
-
-
-def _attempts() -> ScalarSelect[list[dict[str, Any]] | None]:
-    """The rows as JSON, so that what is large of the job comes once and not with each attempt."""
-    rows = func.jsonb_agg(aggregate_order_by(literal_column("attempts"), Attempt.number), type_=JSONB)
-    return select(rows).where(Attempt.run_id == Run.id).scalar_subquery()
-
-
-def _model_id() -> ScalarSelect[str]:
-    return select(Model.id).where(Model.job_id == Job.id, Model.deleted_at.is_(None)).scalar_subquery()
-
-
-def _best_checkpoint_id() -> ScalarSelect[str]:
-    best = select(Checkpoint.id).where(Checkpoint.job_id == Job.id, Checkpoint.is_best)
-    return best.order_by(Checkpoint.step.desc(), Checkpoint.attempt.desc()).limit(1).scalar_subquery()
 
 
 def read_resolved_spec(job: Job) -> ResolvedSpec | None:

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 from api.schemas.common import ApiModel, MetadataField, Name
 from api.schemas.datasets import ErrorOut
 from core.db.tables import Checkpoint, RunEvent
-from core.jobs import AttemptState, JobState
+from core.job_states import AttemptState, JobState
 from core.metric_series import MetricRecord
 from core.runs import lifecycle
 from core.specs import TrainingSpec

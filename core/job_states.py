@@ -1,0 +1,87 @@
+"""A job with all that a poll shows of it."""
+
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from sqlalchemy import ScalarSelect, Select, bindparam, func, literal_column, select
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+from sqlalchemy.orm import Session
+
+from core.db.tables import Attempt, Checkpoint, Job, Model, Run
+from core.runs.waiting import Wait, explain_wait
+
+
+class AttemptState(BaseModel):
+    """An attempt as a poll shows it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    worker_id: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+    resumed_from_step: int | None
+    metric_segments: int
+    log_segments: int
+
+
+class JobState(NamedTuple):
+    """A job with all that a poll shows."""
+
+    job: Job
+    run: Run
+    attempts: list[AttemptState]
+    model_id: str | None
+    best_checkpoint_id: str | None
+    wait: Wait | None  # while it is queued
+
+
+_ATTEMPTS = TypeAdapter(list[AttemptState])
+
+
+def find_state(session: Session, project_id: str, job_id: str) -> JobState | None:
+    """One query; only a job that is queued needs more."""
+    row = session.execute(_select_state(), {"project_id": project_id, "job_id": job_id}).one_or_none()
+    if row is None:
+        return None
+    job, run, attempts, model_id, best_checkpoint_id = row
+    return JobState(
+        job=job,
+        run=run,
+        attempts=_ATTEMPTS.validate_python(attempts or []),
+        model_id=model_id,
+        best_checkpoint_id=best_checkpoint_id,
+        wait=explain_wait(session, run),
+    )
+
+
+@cache
+def _select_state() -> Select[Job, Run, list[dict[str, Any]] | None, str, str]:
+    """Made once: Python takes longer to put it together than PostgreSQL to answer it."""
+    return (
+        select(Job, Run, _attempts(), _model_id(), _best_checkpoint_id())
+        .join(Run, Run.id == Job.run_id)
+        .where(
+            Job.project_id == bindparam("project_id"),
+            Job.id == bindparam("job_id"),
+            Job.deleted_at.is_(None),
+        )
+    )
+
+
+def _attempts() -> ScalarSelect[list[dict[str, Any]] | None]:
+    """The rows as JSON, so that what is large of the job comes once and not with each attempt."""
+    rows = func.jsonb_agg(aggregate_order_by(literal_column("attempts"), Attempt.number), type_=JSONB)
+    return select(rows).where(Attempt.run_id == Run.id).scalar_subquery()
+
+
+def _model_id() -> ScalarSelect[str]:
+    return select(Model.id).where(Model.job_id == Job.id, Model.deleted_at.is_(None)).scalar_subquery()
+
+
+def _best_checkpoint_id() -> ScalarSelect[str]:
+    best = select(Checkpoint.id).where(Checkpoint.job_id == Job.id, Checkpoint.is_best)
+    return best.order_by(Checkpoint.step.desc(), Checkpoint.attempt.desc()).limit(1).scalar_subquery()
