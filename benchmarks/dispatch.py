@@ -96,6 +96,8 @@ def _run_workers(url: str, count: int) -> list[Shift]:
 
 
 def _read_work(connection: Connection) -> Work:
+    """What this session itself has done since its last report must not count as the workers'."""
+    connection.execute(text("select pg_stat_force_next_flush()"))
     query = "select active_time, blks_hit + blks_read from pg_stat_database where datname = current_database()"
     row = connection.execute(text(query)).one()
     return Work(milliseconds=float(row[0]), pages=int(row[1]))
