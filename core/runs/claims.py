@@ -8,7 +8,16 @@ from sqlalchemy.orm import Session
 
 from core.db.tables import Attempt, Run
 from core.runs.eligibility import find_best
-from core.runs.transitions import charge, close_attempt, in_seconds, make_event, pause, requeue, set_terminal
+from core.runs.transitions import (
+    charge,
+    close_attempt,
+    in_seconds,
+    make_event,
+    pause,
+    requeue,
+    set_cancelled,
+    set_terminal,
+)
 from core.runs.types import NO_GPUS, Claim, FailureClass, GpuOffer, LostClaimError, RunKind, Signal, StatusReason
 from core.states import EventType, RunStatus
 
@@ -90,11 +99,15 @@ def note(
 
 
 def succeed(session: Session, held: Claim) -> None:
-    _end_attempt(session, held, status=RunStatus.SUCCEEDED, event=EventType.SUCCEEDED, message="finished")
+    run = _lock_held(session, held)
+    close_attempt(session, run, EventType.SUCCEEDED)
+    set_terminal(session, run, RunStatus.SUCCEEDED, EventType.SUCCEEDED, "finished")
 
 
 def stop_cancelled(session: Session, held: Claim) -> None:
-    _end_attempt(session, held, status=RunStatus.CANCELLED, event=EventType.CANCELLED, message="stopped as asked")
+    run = _lock_held(session, held)
+    close_attempt(session, run, EventType.CANCELLED)
+    set_cancelled(session, run, "stopped as asked")
 
 
 def stop_paused(session: Session, held: Claim) -> None:
@@ -136,9 +149,3 @@ def _lock_held(session: Session, held: Claim) -> Run:
     if run.status != RunStatus.RUNNING or run.attempt != held.attempt:
         raise LostClaimError
     return run
-
-
-def _end_attempt(session: Session, held: Claim, *, status: RunStatus, event: EventType, message: str) -> None:
-    run = _lock_held(session, held)
-    close_attempt(session, run, event)
-    set_terminal(session, run, status, event, message)

@@ -7,7 +7,7 @@ from core.db.tables import Run, RunEvent
 from core.dispatch import hint_after_commit
 from core.errors import ConflictError
 from core.ids import make_id
-from core.runs.transitions import append_event, enqueue, make_event, now, pause, set_terminal
+from core.runs.transitions import append_event, enqueue, make_event, now, pause, set_cancelled
 from core.runs.types import PRIORITIES, QUEUES, RunKind
 from core.states import TERMINAL, EventType, RunStatus
 
@@ -49,7 +49,7 @@ def request_cancel(session: Session, run_id: str) -> None:
     run = session.get_one(Run, run_id, with_for_update=True)
     match RunStatus(run.status):
         case RunStatus.QUEUED | RunStatus.PAUSED:
-            set_terminal(session, run, RunStatus.CANCELLED, EventType.CANCELLED, "cancelled before it ran")
+            set_cancelled(session, run, "cancelled before it ran")
         case RunStatus.RUNNING:
             if run.cancel_requested_at is None:
                 run.cancel_requested_at = now(session)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from core.db.tables import Attempt, Run, RunEvent
 from core.dispatch import hint_after_commit
-from core.runs.types import BUDGET, KILLERS, MAX_BACKOFF_SECONDS, MAX_LOSSES, FailureClass, StatusReason
+from core.runs.types import BUDGET, CANCELLED, KILLERS, MAX_BACKOFF_SECONDS, MAX_LOSSES, FailureClass, StatusReason
 from core.states import TRANSITIONS, EventType, RunStatus
 
 
@@ -30,6 +30,11 @@ def set_failed(session: Session, run: Run, reason: StatusReason) -> None:
     set_terminal(session, run, RunStatus.FAILED, EventType.FAILED, reason.message, level="error")
 
 
+def set_cancelled(session: Session, run: Run, message: str) -> None:
+    run.status_reason = CANCELLED.model_dump()
+    set_terminal(session, run, RunStatus.CANCELLED, EventType.CANCELLED, message)
+
+
 def pause(session: Session, run: Run, message: str) -> None:
     _move(run, EventType.PAUSED, RunStatus.PAUSED)
     _let_go(run)
@@ -39,7 +44,7 @@ def pause(session: Session, run: Run, message: str) -> None:
 def requeue(session: Session, run: Run, message: str, *, delay_seconds: float) -> None:
     """A run that was asked to stop meanwhile is cancelled or paused instead."""
     if run.cancel_requested_at is not None:
-        set_terminal(session, run, RunStatus.CANCELLED, EventType.CANCELLED, message)
+        set_cancelled(session, run, message)
     elif run.pause_requested_at is not None:
         pause(session, run, message)
     else:

@@ -28,6 +28,11 @@ class StatusReason(BaseModel):
     retryable: bool = False
 
 
+CANCELLED = StatusReason(
+    code="cancelled", message="it was cancelled", hint="post its spec again to run it after all", owner="user"
+)
+
+
 class FailureClass(StrEnum):
     """What went wrong, as far as trying again is concerned."""
 
