@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from core.db.session import make_session_factory
-from tests.chaos.checker import Violation, check
+from tests.chaos.checker import TERMINAL, check, find_gaps
 from tests.chaos.client import Client
 from tests.chaos.history import History
 from tests.chaos.job_faults import JobFaults
@@ -24,11 +24,20 @@ from tests.chaos.schedule import make_control_lanes, make_lanes, run_lanes
 from tests.chaos.server_faults import ServerFaults
 from tests.chaos.stack import SLOTS, Stack, run_stack
 from tests.chaos.summary import count_violations, make_rows
-from tests.chaos.verification import collect_orphans, find_damaged, find_leftovers
+from tests.chaos.verification import (
+    collect_orphans,
+    find_damaged,
+    find_local_leftovers,
+    find_missing,
+    find_surplus,
+    wait_for_deletions,
+)
+from tests.chaos.violation import Violation
 
 CONSOLE_WIDTH = 130
 OPEN_JOBS = 4
 QUIET_SECONDS = 240.0
+SETTLE_SECONDS = 10.0  # after the last end, until its worker has tidied up
 
 
 def main() -> int:
@@ -60,17 +69,21 @@ class _Run:
         load = Load(self._stack, self._records, self._history, dataset_id, variants=self._options.variants)
         self._say("training each variant undisturbed")
         load.run_references()
-        processes = ProcessFaults(self._stack, self._records, load)
-        with load.watched(), processes.kept_alive():
-            with Client(self._stack.url, self._stack.key) as client:
-                self._disturb(load, processes, client)
+        processes = ProcessFaults(self._stack, self._records, load, seed=self._history.seed)
+        with (
+            load.watched(),
+            processes.kept_alive(),
+            Client(self._stack.url, self._stack.key) as client,
+        ):
+            jobs = JobFaults(client, self._records, load, processes)
+            self._disturb(load, processes, jobs)
             self._say("waiting for the last jobs")
-            self._wait_until_quiet()
+            self._wait_until_quiet(jobs)
+            self._look_at_workers()
         self._verify()
         self._engine.dispose()
 
-    def _disturb(self, load: Load, processes: ProcessFaults, client: Client) -> None:
-        jobs = JobFaults(client, self._records, load, processes)
+    def _disturb(self, load: Load, processes: ProcessFaults, jobs: JobFaults) -> None:
         servers = ServerFaults(self._stack, self._records)
         control = self._options.control
         lanes = (
@@ -83,12 +96,21 @@ class _Run:
             run_lanes(lanes, self._history, seconds=self._options.minutes * 60)
         self._stack.proxy.set_fault(None)
 
-    def _wait_until_quiet(self) -> None:
+    def _wait_until_quiet(self, jobs: JobFaults) -> None:
         """A run without a sweep never gets quiet: the checker says what is lost."""
         seconds = QUIET_SECONDS / 6 if self._options.control is Control.NO_SWEEP else QUIET_SECONDS
         deadline = time.monotonic() + seconds
         while self._records.count_open() and time.monotonic() < deadline:
+            jobs.resume_paused()
             time.sleep(1)
+
+    def _look_at_workers(self) -> None:
+        """While they run: stopping would tidy up for them. What still runs keeps its folder."""
+        if self._records.count_open():
+            return
+        leftovers = self._history.leftovers
+        leftovers += wait_for_deletions(self._records)
+        leftovers += find_local_leftovers(self._stack, seconds=SETTLE_SECONDS, moment="while the workers run")
 
     def _verify(self) -> None:
         self._say("verifying what is stored")
@@ -96,16 +118,21 @@ class _Run:
             worker.ask_to_stop()
         for worker in self._stack.workers:
             worker.wait_for_end()
-        storage = self._stack.make_direct_storage()
+        history, storage = self._history, self._stack.make_direct_storage()
+        history.leftovers += find_local_leftovers(self._stack, seconds=0, moment="after the workers' end")
         collected = collect_orphans(self._sessions, storage)
         self._say(f"the collector removed what {collected} killed attempts had left in the store")
+        history.damaged = [*find_damaged(self._sessions, storage), *find_missing(self._sessions, storage)]
+        history.leftovers += find_surplus(self._sessions, storage)
+        self._read_records()
+
+    def _read_records(self) -> None:
         history = self._history
-        history.damaged = list(find_damaged(self._sessions, storage))
-        history.leftovers = list(find_leftovers(self._stack, self._sessions, storage))
         history.accepted = self._records.list_accepted()
         history.ends = self._records.list_ends()
         history.changes = self._records.list_changes()
         history.writes = self._records.list_writes()
+        history.attempts = self._records.list_attempts()
 
     def _say(self, text: str) -> None:
         self._console.print(f"{time.strftime('%H:%M:%S')} {text}", highlight=False)
@@ -118,12 +145,15 @@ def _report(history: History, violations: list[Violation], console: Console, mar
     print_table(rows, console)
     for violation in violations:
         console.print(f"{violation.kind} {violation.invariant} {violation.job_id or ''}: {violation.text}")
-    ended = len(history.ends)
+    gaps = list(find_gaps(history))
+    for gap in gaps:
+        console.print(f"this run says nothing: {gap}")
+    ended = sum(end.status in TERMINAL for end in history.ends)
     attempts = sum(change.status == "running" for change in history.changes)
     left = sum(violation.kind == "left" for violation in violations)
     console.print(f"{ended} jobs in {attempts} attempts; {len(history.polls)} polls; {left} things left behind")
     print(last_line(count_violations(violations), faults=len(history.faults)))  # noqa: T201 - for programs
-    return 1 if violations else 0
+    return 1 if violations or gaps else 0
 
 
 def _parse_options() -> argparse.Namespace:

@@ -10,7 +10,8 @@ create table chaos_changes (
     run_id text not null, status text not null, attempt int not null, worker_id text);
 create table chaos_writes (
     id bigint generated always as identity primary key, at timestamptz not null default clock_timestamp(),
-    run_id text not null, written text not null, attempt int not null, holder int not null, run_status text not null);
+    run_id text not null, written text not null, attempt int not null, holder int not null, run_status text not null,
+    step int);
 
 create function chaos_note_change() returns trigger language plpgsql as $$
 begin
@@ -25,8 +26,8 @@ create trigger chaos_changed after update on runs for each row
 
 create function chaos_note_write() returns trigger language plpgsql as $$
 begin
-    insert into chaos_writes (run_id, written, attempt, holder, run_status)
-    select runs.id, tg_table_name, new.attempt, runs.attempt, runs.status
+    insert into chaos_writes (run_id, written, attempt, holder, run_status, step)
+    select runs.id, tg_table_name, new.attempt, runs.attempt, runs.status, (to_jsonb(new)->>'step')::int
     from jobs join runs on runs.id = jobs.run_id where jobs.id = new.job_id;
     return new;
 end $$;
@@ -49,7 +50,8 @@ def read_changes(connection: Connection) -> list[Change]:
 def read_writes(connection: Connection) -> list[Write]:
     rows = connection.execute(
         text(
-            "select extract(epoch from at), run_id, written, attempt, holder, run_status from chaos_writes order by id"
+            "select extract(epoch from at), run_id, written, attempt, holder, run_status, step"
+            " from chaos_writes order by id"
         )
     )
     return [Write(float(at), *rest) for at, *rest in rows]

@@ -2,31 +2,34 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from itertools import pairwise
-from typing import Literal, NamedTuple
 
-from tests.chaos.history import Accepted, Change, End, History, Poll
+from tests.chaos.history import STOPPED_WORKER, Accepted, Change, End, History, Injected
+from tests.chaos.steps import find_steps_back, find_wrong_resumes
+from tests.chaos.violation import Kind, Violation
 
 TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
 
-Kind = Literal["lost", "doubled", "corrupted", "different", "left"]
-
-
-class Violation(NamedTuple):
-    """`job_id` is None where no single job is to blame."""
-
-    kind: Kind
-    invariant: str
-    job_id: str | None
-    text: str
+MIN_ENDED = 3
+STOP_SECONDS = 10.0  # in which a cancel or a pause has its trainers gone
 
 
 def check(history: History) -> list[Violation]:
     return [violation for invariant in INVARIANTS for violation in invariant(history)]
 
 
+def find_gaps(history: History) -> Iterator[str]:
+    """What did not happen at all, so that a verdict would say nothing."""
+    ended = sum(end.status in TERMINAL for end in history.ends) - len(history.references)
+    if ended < MIN_ENDED:
+        yield f"only {ended} jobs ended beside the undisturbed ones"
+    if not history.polls:
+        yield "no poll was answered"
+
+
 def find_lost(history: History) -> Iterator[Violation]:
-    """I1: every accepted job ends as it should."""
+    """I1: every accepted job ends as it should; one that a client saw accepted is there."""
+    for job_id in sorted(set(history.acknowledged) - {job.job_id for job in history.accepted}):
+        yield Violation("lost", "I1", job_id, "its 202 was seen, and it is gone")
     ends = {end.job_id: end for end in history.ends}
     for job in history.accepted:
         problem = _find_problem(job, ends.get(job.job_id))
@@ -83,20 +86,6 @@ def find_unfenced(history: History) -> Iterator[Violation]:
             yield Violation("doubled", "I6", _find_job(history, write.run_id), text)
 
 
-def find_steps_back(history: History) -> Iterator[Violation]:
-    """I7: steps never go back within an attempt, and a new one starts where it says that it resumed."""
-    polls: dict[str, list[Poll]] = defaultdict(list)
-    for poll in history.polls:
-        if poll.stage == "training" and poll.step is not None:
-            polls[poll.job_id].append(poll)
-    for job_id, answers in polls.items():
-        for before, after in pairwise(answers):
-            floor = before.step if before.attempt == after.attempt else after.resumed_from_step or 0
-            if (after.step or 0) < (floor or 0):
-                text = f"step {after.step} of attempt {after.attempt} after {before.step} of {before.attempt}"
-                yield Violation("lost", "I7", job_id, text)
-
-
 def find_overfull(history: History) -> Iterator[Violation]:
     """I8, as far as there are quotas: no worker runs more than its slots."""
     holder: dict[str, str | None] = {}
@@ -114,6 +103,15 @@ def find_left_behind(history: History) -> Iterator[Violation]:
         yield Violation("left", "I9", None, text)
 
 
+def find_late_stops(history: History) -> Iterator[Violation]:
+    """I9: what a user stops is gone in time; a worker that is stopped itself meanwhile has that much longer."""
+    for injected in history.faults:
+        seconds = injected.stopped_seconds
+        if seconds is not None and seconds > STOP_SECONDS + _sum_standstill(history, injected, seconds):
+            job_id = next((_find_job(history, run_id) for run_id in injected.run_ids), None)
+            yield Violation("left", "I9", job_id, f"{injected.fault}: its trainers were there for {seconds:.1f} s")
+
+
 INVARIANTS: tuple[Callable[[History], Iterator[Violation]], ...] = (
     find_lost,
     find_second_ends,
@@ -122,8 +120,10 @@ INVARIANTS: tuple[Callable[[History], Iterator[Violation]], ...] = (
     find_corrupted,
     find_unfenced,
     find_steps_back,
+    find_wrong_resumes,
     find_overfull,
     find_left_behind,
+    find_late_stops,
 )
 
 
@@ -142,6 +142,17 @@ def _find_problem(job: Accepted, end: End | None) -> str | None:
             return None if end.code == "poison" else described
         case "any":
             return None
+
+
+def _sum_standstill(history: History, injected: Injected, seconds: float) -> float:
+    """For how long a SIGSTOP kept the worker of its run from acting."""
+    end = injected.at + seconds
+    stops = [fault for fault in history.faults if fault.fault == STOPPED_WORKER]
+    return sum(
+        max(0.0, min(stop.healed_at, end) - max(stop.at, injected.at))
+        for stop in stops
+        if set(stop.run_ids) & set(injected.run_ids)
+    )
 
 
 def _group_changes(history: History) -> dict[str, list[Change]]:

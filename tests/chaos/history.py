@@ -6,10 +6,13 @@ from typing import Literal
 Expectation = Literal["model", "stop", "poison", "any"]
 Table = Literal["checkpoints", "models"]
 
+STOPPED_WORKER = "worker: SIGSTOP past the lease"
+DAMAGED_CHECKPOINTS = "store: damaged checkpoints"  # the one fault that may cost progress
+
 
 @dataclass(frozen=True)
 class Accepted:
-    """A job that the API took: a client saw its 202.
+    """A job that the API took: its row, whether or not a client saw the 202.
 
     `expects`: a model equal to the undisturbed one; a cancel that may come too late; a failure as poison; or, of a
     job that was starved of memory, any end.
@@ -55,6 +58,16 @@ class Write:
     attempt: int
     holder: int
     run_status: str
+    step: int | None = None  # of a checkpoint
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Where an attempt went on, as it said itself once its inputs were there."""
+
+    run_id: str
+    number: int
+    resumed_from_step: int | None
 
 
 @dataclass(frozen=True)
@@ -69,13 +82,17 @@ class End:
 
 @dataclass(frozen=True)
 class Injected:
-    """A fault as it was injected; `run_ids` are those that it hit, `healed_at` is when its cause was gone."""
+    """A fault as it was injected; `run_ids` are those that it hit, `healed_at` is when its cause was gone.
+
+    `stopped_seconds`: from a user's answered request until the trainers of its run were gone.
+    """
 
     fault: str
     at: float
     healed_at: float
     run_ids: list[str]
     detail: str = ""
+    stopped_seconds: float | None = None
 
 
 @dataclass
@@ -83,11 +100,13 @@ class History:
     seed: int
     slots: int  # of each worker
     references: dict[str, str] = field(default_factory=dict)  # SHA-256 of the undisturbed weights, by variant
+    acknowledged: list[str] = field(default_factory=list)  # jobs whose 202 a client saw
     accepted: list[Accepted] = field(default_factory=list)
     polls: list[Poll] = field(default_factory=list)
     ready_at: list[float] = field(default_factory=list)  # when `/readyz` said that all is well
     changes: list[Change] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
     ends: list[End] = field(default_factory=list)
     faults: list[Injected] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)  # rows whose bytes are not in the store as recorded

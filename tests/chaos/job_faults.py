@@ -3,6 +3,7 @@
 import random
 import signal
 import time
+from collections.abc import Sequence
 
 from core.runs.types import MAX_LOSSES
 from tests.chaos.client import Client
@@ -13,6 +14,7 @@ from tests.chaos.records import Records
 from tests.end_to_end.faults import signal_all
 
 PATIENCE_SECONDS = 90.0
+GONE_SECONDS = 30.0  # after which nobody waits for a trainer any longer
 RACE_SECONDS = 14.0  # about a job's whole life
 
 
@@ -22,6 +24,7 @@ class JobFaults:
         self._records = records
         self._load = load
         self._processes = processes
+        self._pausing: set[str] = set()  # jobs that are paused, or may still become so
 
     def cancel(self, rng: random.Random) -> Injected:
         """At any moment: queued, preparing, training, finishing, finished."""
@@ -36,25 +39,32 @@ class JobFaults:
         trainers = [] if victim is None else find_trainers(victim.run_id)
         if not signal_all(trainers, signal.SIGSTOP):
             return None
-        injected = self._cancel("job: cancelled, trainer ignores SIGTERM", job_id)
-        deadline = injected.at + 10
-        while any(is_there(pid) for pid in trainers):
-            if time.time() > deadline:
-                raise TimeoutError(f"{job_id} was cancelled 10 s ago, and its trainer is still there")
-            time.sleep(POLL_SECONDS)
-        return injected
+        return self._cancel("job: cancelled, trainer ignores SIGTERM", job_id, trainers)
 
     def pause(self, rng: random.Random) -> Injected | None:
         running = self._records.list_running()
         if not running:
             return None
         victim = rng.choice(running)
+        trainers = find_trainers(victim.run_id)
+        self._pausing.add(victim.job_id)
+        if self._client.insist("POST", f"/jobs/{victim.job_id}/pause").is_client_error:
+            self._pausing.discard(victim.job_id)  # it has ended, or is about to
+            return None
         at = time.time()
-        self._client.insist("POST", f"/jobs/{victim.job_id}/pause")
-        status = self._wait_for(victim.job_id, TERMINAL | {"paused"})
-        if status == "paused":
-            self._client.insist("POST", f"/jobs/{victim.job_id}/resume")
-        return Injected("job: paused and resumed", at, at, [victim.run_id])
+        seconds = _measure_stop(trainers, at)
+        self._wait_for(victim.job_id, TERMINAL | {"paused"})
+        self.resume_paused()
+        return Injected("job: paused and resumed", at, at, [victim.run_id], stopped_seconds=seconds)
+
+    def resume_paused(self) -> None:
+        """Also those that became paused when nobody waited for it any more; to be called until all have ended."""
+        for job_id in sorted(self._pausing):
+            status = self._records.find_status(job_id)[0]
+            if status == "paused":
+                self._client.insist("POST", f"/jobs/{job_id}/resume")
+            if status in TERMINAL | {"paused"}:
+                self._pausing.discard(job_id)
 
     def poison(self, _: random.Random) -> Injected:
         """Each time that its trainer starts, the whole worker dies."""
@@ -70,12 +80,13 @@ class JobFaults:
             time.sleep(POLL_SECONDS)
         return Injected(f"job: kills its worker {MAX_LOSSES} times", at, at, [run_id])
 
-    def _cancel(self, fault: str, job_id: str) -> Injected:
+    def _cancel(self, fault: str, job_id: str, trainers: Sequence[int] = ()) -> Injected:
         self._client.insist("POST", f"/jobs/{job_id}/cancel")
         at = time.time()
+        seconds = _measure_stop(trainers, at)
         self._wait_for(job_id, TERMINAL)
         run_id = next(job.run_id for job in self._records.list_accepted() if job.job_id == job_id)
-        return Injected(fault, at, at, [run_id])
+        return Injected(fault, at, at, [run_id], stopped_seconds=seconds)
 
     def _wait_for(self, job_id: str, statuses: frozenset[str]) -> str:
         """The status after the patience too, whatever it is: the checker will say what it means."""
@@ -83,3 +94,12 @@ class JobFaults:
         while (status := self._records.find_status(job_id)[0]) not in statuses and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         return status
+
+
+def _measure_stop(trainers: Sequence[int], since: float) -> float | None:
+    """Until the last one was gone, or nobody waited any longer; None if there were none."""
+    if not trainers:
+        return None
+    while any(is_there(pid) for pid in trainers) and time.time() < since + GONE_SECONDS:
+        time.sleep(POLL_SECONDS)
+    return time.time() - since

@@ -4,13 +4,14 @@ import random
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 from io import BytesIO
 
 import httpx
 
 from cli.demo.cells import draw_cells
+from tests.chaos.background import running_beside
 from tests.chaos.client import Client, Json
 from tests.chaos.history import Expectation, History, Poll
 from tests.chaos.records import Records
@@ -40,7 +41,6 @@ class Load:
         self._variants = list(VARIANTS)[:variants]
         self._random = random.Random(history.seed)  # noqa: S311 - a schedule that replays, no secret
         self._open: set[str] = set()  # jobs that no poll has seen end
-        self._ended = threading.Event()
 
     def post(self, name: str, expects: Expectation = "model", *, epochs: int = EPOCHS) -> str:
         spec = VARIANTS.get(name, VARIANTS["bi_tuning-0"])
@@ -55,6 +55,7 @@ class Load:
             answer = client.insist("POST", "/jobs", json=body)
         assert answer.status_code == httpx.codes.ACCEPTED, answer.text
         job_id = str(answer.json()["id"])
+        self._history.acknowledged.append(job_id)
         self._open.add(job_id)
         return job_id
 
@@ -66,33 +67,18 @@ class Load:
         ends = {end.job_id: end for end in self._records.list_ends()}
         self._history.references = {name: ends[job_id].weights_sha256[0] for name, job_id in jobs.items()}
 
-    @contextmanager
-    def keep(self, count: int) -> Iterator[None]:
+    def keep(self, count: int) -> AbstractContextManager[None]:
         """As many jobs as `count` are queued or running for as long as the block lasts."""
-        poster = threading.Thread(target=self._post_jobs, args=(count,), name="poster")
-        poster.start()
-        try:
-            yield
-        finally:
-            self._ended.set()
-            poster.join()
+        return running_beside("poster", partial(self._post_jobs, count=count))
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        ended = threading.Event()
-        poller = threading.Thread(target=self._poll_jobs, args=(ended,), name="poller")
-        poller.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            poller.join()
+    def watched(self) -> AbstractContextManager[None]:
+        return running_beside("poller", self._poll_jobs)
 
     def _make_client(self) -> Client:
         return Client(self._stack.url, self._stack.key)
 
-    def _post_jobs(self, count: int) -> None:
-        while not self._ended.wait(POLL_SECONDS):
+    def _post_jobs(self, ended: threading.Event, *, count: int) -> None:
+        while not ended.wait(POLL_SECONDS):
             if self._records.count_open() < count:
                 self.post(self._random.choice(self._variants))
 

@@ -6,13 +6,14 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from cli.process import GuardedProcess
 from core.runs.types import MAX_LOSSES
+from tests.chaos.background import running_beside
 from tests.chaos.client import Client
-from tests.chaos.history import Injected
+from tests.chaos.history import STOPPED_WORKER, Injected
 from tests.chaos.kill_points import NAMES
 from tests.chaos.load import VARIANTS, Load
 from tests.chaos.records import Records, RunningJob
@@ -31,11 +32,11 @@ SPARE_BYTES = 4 * 1024**2
 class ProcessFaults:
     """Each fault gives None when there was nothing to hit. A job is spared that the next loss would make poison."""
 
-    def __init__(self, stack: Stack, records: Records, load: Load) -> None:
+    def __init__(self, stack: Stack, records: Records, load: Load, *, seed: int) -> None:
         self._stack = stack
         self._records = records
         self._load = load
-        self._points: list[str] = []
+        self._points = shuffle_points(seed)
 
     def kill_trainer(self, rng: random.Random) -> Injected | None:
         time.sleep(rng.uniform(0, 1))
@@ -52,12 +53,11 @@ class ProcessFaults:
         signal_all(find_descendants(worker.pid), signal.SIGKILL)
         return _now("worker group: kill -9", [victim.run_id])
 
-    def kill_at_point(self, rng: random.Random) -> Injected | None:
+    def kill_at_point(self, _: random.Random) -> Injected | None:
         """The worker that gets there kills itself, whatever it runs by then."""
         if self._records.find_most_losses() + 1 >= MAX_LOSSES:
             return None
-        self._points = self._points or rng.sample(NAMES, len(NAMES))
-        point = self._stack.points_dir / self._points.pop()
+        point = self._stack.points_dir / next(self._points)
         point.touch()
         deadline = time.monotonic() + POINT_SECONDS
         while point.exists() and time.monotonic() < deadline:
@@ -78,7 +78,7 @@ class ProcessFaults:
         signal_all(pids, signal.SIGSTOP)
         time.sleep(LEASE_SECONDS + rng.uniform(1.0, 2.5))
         signal_all(pids, signal.SIGCONT)
-        return Injected("worker: SIGSTOP past the lease", started_at, time.time(), [victim.run_id])
+        return Injected(STOPPED_WORKER, started_at, time.time(), [victim.run_id])
 
     def terminate_worker(self, rng: random.Random) -> Injected | None:
         """A deploy: it hands its run back, and another process takes its place."""
@@ -131,17 +131,9 @@ class ProcessFaults:
             time.sleep(POLL_SECONDS)
         return None
 
-    @contextmanager
-    def kept_alive(self) -> Iterator[None]:
+    def kept_alive(self) -> AbstractContextManager[None]:
         """What dies is started again, as a service manager does it."""
-        ended = threading.Event()
-        keeper = threading.Thread(target=self._keep_alive, args=(ended,), name="keeper")
-        keeper.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            keeper.join()
+        return running_beside("keeper", self._keep_alive)
 
     def _keep_alive(self, ended: threading.Event) -> None:
         while not ended.wait(POLL_SECONDS):
@@ -159,6 +151,13 @@ class ProcessFaults:
 
     def _find_worker(self, pid: int) -> GuardedProcess | None:
         return next((worker for worker in self._stack.workers if pid in find_descendants(worker.pid)), None)
+
+
+def shuffle_points(seed: int) -> Iterator[str]:
+    """All of them, and again in another order; the seed alone decides."""
+    rng = random.Random(f"{seed} kill points")  # noqa: S311 - a schedule that replays, no secret
+    while True:
+        yield from rng.sample(NAMES, len(NAMES))
 
 
 def find_trainers(run_id: str) -> list[int]:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from tests.chaos.audit import read_changes, read_writes
-from tests.chaos.history import Accepted, Change, End, Expectation, Write
+from tests.chaos.history import Accepted, Attempt, Change, End, Expectation, Write
 
 PATIENCE_SECONDS = 60.0
 
@@ -72,6 +72,18 @@ class Records:
                    array(select weights_sha256 from models where models.job_id = jobs.id)
             from jobs join runs on runs.id = jobs.run_id order by jobs.id"""
         return self._read(lambda connection: [End(*row) for row in connection.execute(text(query))])
+
+    def list_attempts(self) -> list[Attempt]:
+        """Of training runs."""
+        query = """
+            select attempts.run_id, attempts.number, attempts.resumed_from_step
+            from attempts join jobs on jobs.run_id = attempts.run_id order by attempts.run_id, attempts.number"""
+        return self._read(lambda connection: [Attempt(*row) for row in connection.execute(text(query))])
+
+    def count_deletions(self) -> int:
+        """Prefixes that a worker has yet to delete from the store."""
+        query = "select count(*) from deletion_outbox"
+        return self._read(lambda connection: int(connection.execute(text(query)).scalar_one()))
 
     def list_changes(self) -> list[Change]:
         return self._read(read_changes)

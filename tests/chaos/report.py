@@ -33,10 +33,6 @@ class Totals:
     corrupted: int
     different: int
 
-    @property
-    def is_clean(self) -> bool:
-        return self.lost == self.doubled == self.corrupted == self.different == 0
-
 
 def render_markdown(rows: Sequence[FaultRow]) -> str:
     """Names to the left, numbers to the right, every column as wide as its widest cell."""

@@ -3,8 +3,9 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import structlog
 
@@ -28,6 +29,15 @@ class Lane:
 
     name: str
     faults: Sequence[tuple[Inject, float]]
+    pause_seconds: float
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A fault that comes, the numbers that it may draw, and the pause after it."""
+
+    inject: Inject
+    rng: random.Random
     pause_seconds: float
 
 
@@ -84,6 +94,15 @@ def make_control_lanes(control: Control, processes: ProcessFaults, stack: Stack)
             return [Lane("kills", [(processes.kill_trainer, 1)], PAUSE_SECONDS)]
 
 
+def plan_faults(lane: Lane, *, seed: int) -> Iterator[Planned]:
+    """The seed alone decides: what one fault draws, which depends on timing, moves none of the others."""
+    injects, weights = zip(*lane.faults, strict=True)
+    choices = _make_rng(f"{seed} {lane.name}")
+    for number in count():
+        (inject,) = choices.choices(injects, weights)
+        yield Planned(inject, _make_rng(f"{seed} {lane.name} {number}"), choices.uniform(0, lane.pause_seconds))
+
+
 def run_lanes(lanes: Sequence[Lane], history: History, *, seconds: float) -> None:
     """Raises the first error of a lane, once all have ended."""
     errors: list[Exception] = []
@@ -98,15 +117,19 @@ def run_lanes(lanes: Sequence[Lane], history: History, *, seconds: float) -> Non
 
 
 def _run_lane(lane: Lane, history: History, deadline: float, errors: list[Exception]) -> None:
-    rng = random.Random(f"{history.seed} {lane.name}")  # noqa: S311 - a schedule that replays, no secret
-    injects, weights = zip(*lane.faults, strict=True)
     try:
-        while time.monotonic() < deadline:
-            injected = rng.choices(injects, weights)[0](rng)
+        for planned in plan_faults(lane, seed=history.seed):
+            if time.monotonic() > deadline:
+                return
+            injected = planned.inject(planned.rng)
             if injected is not None:
                 history.faults.append(injected)
                 log.info("fault", fault=injected.fault, jobs=len(injected.run_ids), detail=injected.detail)
-            time.sleep(rng.uniform(0, lane.pause_seconds))
+            time.sleep(planned.pause_seconds)
     except Exception as exc:
         log.exception("lane_ended", lane=lane.name)
         errors.append(exc)
+
+
+def _make_rng(seed: str) -> random.Random:
+    return random.Random(seed)  # noqa: S311 - a schedule that replays, no secret

@@ -8,7 +8,7 @@ import time
 import redis
 
 from core.dispatch import TASK_NAME, make_celery
-from tests.chaos.history import Injected
+from tests.chaos.history import DAMAGED_CHECKPOINTS, Injected
 from tests.chaos.records import Records
 from tests.chaos.s3_faults import Corrupt, Fault, Hang, LostAnswer, Reset, Slow, Truncate, Unavailable
 from tests.chaos.stack import Stack
@@ -27,7 +27,7 @@ STORE_FAULTS: dict[str, Fault] = {
     "store: 100 KB/s": Slow(bytes_per_second=100_000),
     "store: answers get lost": LostAnswer(),
     "store: hangs": Hang(),
-    "store: damaged checkpoints": Corrupt(key_pattern=r"/checkpoints/.*safetensors$"),
+    DAMAGED_CHECKPOINTS: Corrupt(key_pattern=r"/checkpoints/.*safetensors$"),
 }
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from tests.chaos.checker import TERMINAL, Violation
+from tests.chaos.checker import TERMINAL
 from tests.chaos.history import History, Injected
 from tests.chaos.report import FaultRow, Totals
+from tests.chaos.violation import Violation
 
 SERVERS = ("API", "PostgreSQL", "broker", "store", "disk")  # a fault of a server is over when all is well again
 RESTING = TERMINAL | {"running", "paused"}

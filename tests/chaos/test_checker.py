@@ -4,8 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from tests.chaos.checker import check
-from tests.chaos.history import Accepted, Change, End, Expectation, History, Poll, Write
+from tests.chaos.checker import check, find_gaps
+from tests.chaos.history import (
+    DAMAGED_CHECKPOINTS,
+    STOPPED_WORKER,
+    Accepted,
+    Attempt,
+    Change,
+    End,
+    Expectation,
+    History,
+    Injected,
+    Poll,
+    Write,
+)
 
 
 def make_history() -> History:
@@ -14,6 +26,7 @@ def make_history() -> History:
         seed=0,
         slots=1,
         references={"a": "sha-a"},
+        acknowledged=["job"],
         accepted=[Accepted("job", "run", "a")],
         polls=[
             Poll(1.0, "job", "running", 1, "training", 15),
@@ -27,7 +40,12 @@ def make_history() -> History:
             Change(2.6, "run", "running", 2, "worker-b"),
             Change(4.0, "run", "succeeded", 2, None),
         ],
-        writes=[Write(1.5, "run", "checkpoints", 1, 1, "running"), Write(4.0, "run", "models", 2, 2, "running")],
+        writes=[
+            Write(0.9, "run", "checkpoints", 1, 1, "running", step=10),
+            Write(1.5, "run", "checkpoints", 1, 1, "running", step=20),
+            Write(4.0, "run", "models", 2, 2, "running"),
+        ],
+        attempts=[Attempt("run", 1, None), Attempt("run", 2, 20)],
         ends=[End("job", "succeeded", None, ["sha-a"])],
     )
 
@@ -83,6 +101,13 @@ def test_other_failures_than_expected_are_losses(expects: Expectation, code: str
     assert find_kinds(history) == {("lost", "I1")}
 
 
+def test_accepted_job_without_a_row_is_lost() -> None:
+    history = make_history()
+    history.acknowledged.append("other")
+
+    assert [(found.kind, found.job_id) for found in check(history)] == [("lost", "other")]
+
+
 def test_run_that_goes_on_after_its_end_is_found() -> None:
     history = make_history()
     history.changes.append(Change(5.0, "run", "queued", 2, None))
@@ -126,6 +151,51 @@ def test_step_back_is_found(poll: Poll) -> None:
     assert ("lost", "I7") in find_kinds(history)
 
 
+@pytest.mark.parametrize("step", [None, 10, 15])
+def test_attempt_that_resumes_from_less_than_was_stored_is_found(step: int | None) -> None:
+    history = make_history()
+    history.attempts[1] = Attempt("run", 2, step)
+
+    assert find_kinds(history) == {("lost", "I7")}
+
+
+def test_attempt_that_resumes_from_the_future_is_found() -> None:
+    history = make_history()
+    history.writes.append(Write(2.8, "run", "checkpoints", 2, 2, "running", step=30))
+    history.attempts[1] = Attempt("run", 2, 30)
+
+    assert ("lost", "I7") in find_kinds(history)
+
+
+@pytest.mark.parametrize("step", [None, 10])
+def test_attempt_may_resume_from_less_when_checkpoints_were_damaged(step: int | None) -> None:
+    history = make_history()
+    history.faults = [Injected(DAMAGED_CHECKPOINTS, 2.5, 2.9, ["run"])]
+    history.attempts[1] = Attempt("run", 2, step)
+
+    assert check(history) == []
+
+
+@pytest.mark.parametrize(("begin", "end"), [(1.0, 2.5), (3.1, 3.9)])
+def test_damage_at_another_time_excuses_nothing(begin: float, end: float) -> None:
+    history = make_history()
+    history.faults = [Injected(DAMAGED_CHECKPOINTS, begin, end, ["run"])]
+    history.attempts[1] = Attempt("run", 2, 10)
+
+    assert find_kinds(history) == {("lost", "I7")}
+
+
+def test_attempt_that_ended_before_it_trained_need_not_have_resumed() -> None:
+    history = make_history()
+    history.accepted, history.ends = [Accepted("job", "run", "a", "stop")], [End("job", "cancelled", None, [])]
+    history.changes[-1] = Change(2.8, "run", "cancelled", 2, None)
+    history.polls.pop()
+    history.writes.pop()
+    history.attempts[1] = Attempt("run", 2, None)
+
+    assert check(history) == []
+
+
 def test_worker_with_more_runs_than_slots_is_found() -> None:
     history = make_history()
     history.accepted.append(Accepted("other", "other-run", "a", "any"))
@@ -143,3 +213,39 @@ def test_damage_and_leftovers_are_found() -> None:
     history.damaged, history.leftovers = ["checkpoint"], ["process"]
 
     assert find_kinds(history) == {("corrupted", "I5"), ("left", "I9")}
+
+
+def test_trainer_that_outlives_a_cancel_is_found() -> None:
+    history = make_history()
+    history.faults = [Injected("job: cancelled", 1.0, 1.0, ["run"], stopped_seconds=10.5)]
+
+    assert find_kinds(history) == {("left", "I9")}
+
+
+@pytest.mark.parametrize(("run_id", "found"), [("run", set()), ("other-run", {("left", "I9")})])
+def test_cancel_waits_for_a_worker_that_stands_still(run_id: str, found: set[tuple[str, str]]) -> None:
+    history = make_history()
+    history.faults = [
+        Injected("job: cancelled", 1.0, 1.0, ["run"], stopped_seconds=12.5),
+        Injected(STOPPED_WORKER, 0.0, 4.0, [run_id]),
+    ]
+
+    assert find_kinds(history) == found
+
+
+def test_history_in_which_nothing_happened_has_gaps() -> None:
+    assert len(list(find_gaps(History(seed=0, slots=1)))) == 2
+
+
+def test_undisturbed_jobs_alone_are_a_gap() -> None:
+    history = make_history()
+    history.ends = history.ends * 3
+
+    assert list(find_gaps(history)) == ["only 2 jobs ended beside the undisturbed ones"]
+
+
+def test_history_with_ends_and_polls_has_no_gap() -> None:
+    history = make_history()
+    history.ends = history.ends * 4
+
+    assert list(find_gaps(history)) == []

@@ -13,7 +13,8 @@ def test_no_job_is_lost() -> None:
 
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
 
-    last = finished.stdout.splitlines()[-1]
-    assert re.fullmatch(r"lost=0 doubled=0 corrupted=0 different=0 faults=\d+", last), finished.stdout
-    assert int(last.rsplit("=", 1)[1]) >= 10
-    assert finished.returncode == 0
+    said = f"{finished.stdout}\n{finished.stderr}"
+    last = (finished.stdout.splitlines() or [""])[-1]
+    assert re.fullmatch(r"lost=0 doubled=0 corrupted=0 different=0 faults=\d+", last), said
+    assert int(last.rsplit("=", 1)[1]) >= 10, said
+    assert finished.returncode == 0, said
