@@ -16,8 +16,8 @@ log = structlog.get_logger()
 
 ANSWER_SECONDS = 9.0
 MAX_WAIT_SECONDS = 60.0
-DEFAULT_WAIT_SECONDS = 30.0  # of the paths below, when `wait=` is not given
-WAITING_PATHS = frozenset({"/jobs/validate"})
+DEFAULT_WAIT_SECONDS = 30.0  # when `wait=` is not given
+WAITING_PATHS = frozenset({"/jobs/validate"})  # that know `wait=`
 MAX_ABANDONED = 100  # what would still run, for nobody, when the server answers again
 
 
@@ -127,14 +127,15 @@ def _find_allowed_seconds(scope: Scope, deadlines: Deadlines) -> float:
         return deadlines.predict_seconds
     if is_upload(scope):
         return deadlines.upload_seconds
-    return deadlines.answer_seconds + _read_wait(scope)
+    if scope["path"] in WAITING_PATHS:
+        return deadlines.answer_seconds + _read_wait(scope)
+    return deadlines.answer_seconds
 
 
 def _read_wait(scope: Scope) -> float:
-    default = DEFAULT_WAIT_SECONDS if scope["path"] in WAITING_PATHS else 0.0
     given = parse_qs(scope["query_string"].decode("latin-1")).get("wait")
     try:
-        wait = default if given is None else float(given[-1])
+        wait = DEFAULT_WAIT_SECONDS if given is None else float(given[-1])
     except ValueError:
         return 0.0  # the route refuses it
     return max(0.0, min(MAX_WAIT_SECONDS, wait))

@@ -34,14 +34,14 @@ class _StateCollector(Collector):
         depth = GaugeMetricFamily("bitune_queued_runs", "Queued runs", labels=labels)
         wait = GaugeMetricFamily("bitune_longest_wait_seconds", "Since the oldest was queued", labels=labels)
         hint = GaugeMetricFamily(
-            "bitune_oldest_hint_seconds", "Since the last hint for a claimable run", labels=["queue"]
+            "bitune_hint_age_seconds", "Since the last hint for a queue with a claimable run", labels=["queue"]
         )
         for waiting in self._state.waiting:
             values = [waiting.queue, "yes" if waiting.is_claimable else "no"]
             depth.add_metric(values, waiting.runs)
             wait.add_metric(values, waiting.longest_wait_seconds)
             if waiting.is_claimable:
-                hint.add_metric([waiting.queue], waiting.oldest_hint_seconds)
+                hint.add_metric([waiting.queue], waiting.hint_age_seconds)
         yield from (depth, wait, hint)
 
     def _describe_runs(self) -> Iterator[Metric]:
@@ -84,7 +84,9 @@ class _StateCollector(Collector):
         yield GaugeMetricFamily(
             "bitune_oldest_deletion_seconds", "Since the oldest was asked for", value=oldest_seconds
         )
-        orphans = GaugeMetricFamily("bitune_orphans_collected_age_seconds", "Since orphans were last collected")
+        orphans = GaugeMetricFamily(
+            "bitune_orphans_collected_age_seconds", "Since a collection of orphans last finished"
+        )
         if self._state.orphans_collected_seconds_ago is not None:
             orphans.add_metric([], self._state.orphans_collected_seconds_ago)
         yield orphans

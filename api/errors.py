@@ -6,12 +6,11 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from api.schemas.common import FieldError, Problem
+from core.db.session import DATABASE_OUTAGES
 from core.errors import BituneError, ErrorCategory
 
 log = structlog.get_logger()
@@ -60,8 +59,8 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(BituneError, _handle)
     app.add_exception_handler(RequestValidationError, _handle)
     app.add_exception_handler(HTTPException, _handle)
-    app.add_exception_handler(OperationalError, _handle)
-    app.add_exception_handler(PoolTimeoutError, _handle)
+    for outage in DATABASE_OUTAGES:
+        app.add_exception_handler(outage, _handle)
     app.add_exception_handler(Exception, _handle)
 
 
@@ -105,7 +104,7 @@ def describe(error: Exception) -> Failure:
             return _describe_validation(error)
         case HTTPException():
             return Failure(status=error.status_code, code=_http_code(error.status_code), detail=str(error.detail))
-        case OperationalError() | PoolTimeoutError():
+        case _ if isinstance(error, DATABASE_OUTAGES):
             return Failure(503, "database_unavailable", "the database does not answer", "try again", retryable=True)
         case _:
             return Failure(

@@ -13,8 +13,8 @@ from api.services import Services
 from core import datasets
 from core.errors import InvalidInputError, UnsupportedMediaError
 from core.ingest.archives import looks_like_archive
-from core.storage import StoredObject, StreamedUpload
 from core.storage_errors import StorageUnavailableError
+from core.storage_uploads import StoredObject, StreamedUpload
 
 MAX_FIELD_BYTES = 10_000
 HEAD_BYTES = 512

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from core.db.session import SessionFactory, make_engine, make_session_factory
-from core.installation import claim_bucket
+from core.installation import require_old_claim
 from core.orphans import Orphan, delete_orphan, find_orphans
 from core.settings import Settings
 from core.storage import Storage
@@ -20,7 +20,7 @@ def collect_orphans(settings: Settings, console: Console, *, delete: bool, min_a
 
 def _collect(sessions: SessionFactory, storage: Storage, console: Console, delete: bool, min_age_hours: float) -> None:
     if delete:
-        claim_bucket(storage, sessions)
+        require_old_claim(storage, sessions, min_age_hours=min_age_hours)
     objects = uploads = size_bytes = 0
     for orphan in find_orphans(storage, sessions, min_age_hours=min_age_hours):
         if delete:

@@ -15,11 +15,10 @@ from cli.doctor import diagnose
 from cli.environment import load_settings
 from cli.gc import collect_orphans
 from cli.local_stack import run_local_stack
+from cli.migration import prepare_servers
 from cli.options import HomeOption, Queue
 from cli.sentences import SentenceGroup
 from cli.summary import print_summary
-from core.db.migrate import upgrade
-from core.storage import Storage
 
 app = typer.Typer(
     cls=SentenceGroup,
@@ -71,11 +70,9 @@ def worker(
 
 @app.command()
 def migrate(home: HomeOption = Path(".bitune")) -> None:
-    """Bring the database to the newest schema and make the bucket; doing it twice is fine."""
-    settings = load_settings(home)
-    upgrade(settings.database_url.get_secret_value())
-    Storage.from_settings(settings).ensure_bucket()
-    typer.echo("The database is at the newest schema and the bucket is there.")
+    """Bring the database to the newest schema, make the bucket and claim it; doing it twice is fine."""
+    prepare_servers(load_settings(home))
+    typer.echo("The database is at the newest schema, and the bucket is there and belongs to it.")
 
 
 @app.command()

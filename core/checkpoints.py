@@ -56,7 +56,11 @@ def read_manifest(storage: Storage, prefix: str, *, sha256: str) -> Manifest:
 
 
 def download_checkpoint(storage: Storage, prefix: str, directory: Path, *, sha256: str) -> None:
-    """Every part is verified; raises ObjectCorruptError or ObjectMissingError when one is not what it was."""
+    """Every part is verified; raises ObjectCorruptError or ObjectMissingError when one is not what it was.
+
+    `directory` is made, but not its parent: where that is gone, nobody waits for the checkpoint any more.
+    """
     manifest = read_manifest(storage, prefix, sha256=sha256)
     for part in manifest.parts:
+        directory.mkdir(exist_ok=True)
         storage.download_file(prefix + part.name, directory / part.name, sha256=part.sha256)

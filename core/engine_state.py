@@ -24,7 +24,7 @@ class Waiting(NamedTuple):
     is_claimable: bool
     runs: int
     longest_wait_seconds: float
-    oldest_hint_seconds: float
+    hint_age_seconds: float  # since the last hint for any run of the queue
 
 
 class WorkerState(NamedTuple):
@@ -64,11 +64,12 @@ class EngineState(NamedTuple):
     workers: list[WorkerState]
     sweep: Sweep | None  # None before the first
     deletions: Deletions
-    orphans_collected_seconds_ago: float | None
+    orphans_collected_seconds_ago: float | None  # since the first start, until they are collected once
 
 
 def read_engine_state(session: Session) -> EngineState:
     by_status = _count_by_status(session)
+    last_collected_at = func.coalesce(Installation.orphans_collected_at, Installation.created_at)
     return EngineState(
         waiting=_read_waiting(session),
         running={kind: count for (kind, status), count in by_status.items() if status == RunStatus.RUNNING},
@@ -78,7 +79,7 @@ def read_engine_state(session: Session) -> EngineState:
         workers=_read_workers(session),
         sweep=_read_sweep(session),
         deletions=_read_deletions(session),
-        orphans_collected_seconds_ago=session.scalar(select(_seconds_since(Installation.orphans_collected_at))),
+        orphans_collected_seconds_ago=session.scalar(select(_seconds_since(last_collected_at))),
     )
 
 
@@ -100,13 +101,14 @@ def _count_attempts(session: Session) -> dict[str, int]:
 
 def _read_waiting(session: Session) -> list[Waiting]:
     claimable = and_(*is_claimable()).label("claimable")
+    last_hint = func.min(func.min(_seconds_since(Run.hinted_at))).over(partition_by=Run.queue)
     rows = session.execute(
         select(
             Run.queue,
             claimable,
             func.count(),
             func.max(_seconds_since(Run.queued_at)),
-            func.max(_seconds_since(Run.hinted_at)),
+            last_hint,
         )
         .where(Run.status == RunStatus.QUEUED)
         .group_by(Run.queue, claimable)

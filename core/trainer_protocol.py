@@ -20,8 +20,8 @@ class ExitCode(IntEnum):
     USER_ERROR = 10
     DIVERGED = 11
     OUT_OF_MEMORY = 12
-    NO_SPACE = 14
     INTERRUPTED = 13  # it obeyed SIGTERM after writing a checkpoint, or lost its worker
+    NO_SPACE = 14
 
 
 class _Message(BaseModel):

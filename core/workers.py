@@ -15,10 +15,12 @@ def register_worker(session: Session, worker: Worker) -> None:
     session.merge(worker)
 
 
-def beat_worker(session: Session, worker_id: str, *, storage_errors: int = 0) -> datetime:
-    """The database's time of the beat."""
+def beat_worker(session: Session, worker: Worker, *, storage_errors: int = 0) -> datetime:
+    """The database's time of the beat. A worker that was forgotten, as while its host slept, registers again."""
     values = {Worker.heartbeat_at: func.clock_timestamp(), Worker.storage_errors: storage_errors}
-    session.execute(update(Worker).where(Worker.id == worker_id).values(values))
+    beat = update(Worker).where(Worker.id == worker.id).values(values).returning(Worker.id)
+    if session.scalar(beat) is None:
+        register_worker(session, worker)
     beaten_at: datetime = session.scalars(select(func.clock_timestamp())).one()
     return beaten_at
 

@@ -26,6 +26,10 @@ class WorkerContext:
     gpus: GpuPool
     stopping: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def num_slots(self) -> int:
+        return self.settings.worker_slots or max(1, self.gpus.size)
+
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """Commits at the end, then sends the hints. Nothing slow happens inside."""

@@ -77,9 +77,10 @@ def _name_subject(session: Session, held: Claim) -> dict[str, str | None]:
 def execute(context: WorkerContext, held: Claim, devices: list[str]) -> None:
     """`devices`: the GPUs that are the run's until it ends."""
     log.info("run_started", kind=held.kind, gpus=devices)
-    with context.work_dirs.attempt(held) as work_dir, Heartbeat(context, held) as beat:
+    with Heartbeat(context, held) as beat:
         try:
-            _run(context, held, beat, work_dir, devices)
+            with context.work_dirs.attempt(held) as work_dir:
+                _run(context, held, beat, work_dir, devices)
             log.info("run_succeeded")
         except LostClaimError:
             log.warning("run_lost")
@@ -139,12 +140,13 @@ def _end(context: WorkerContext, beat: Heartbeat, write: Callable[[Session], Non
     """The last write of an attempt. If the claim is lost meanwhile, or the database stays away, the sweep decides."""
     if beat.lost:
         return
+    settings, stopping = context.settings, context.stopping
 
     def commit() -> None:
         with context.transaction() as session:
             write(session)
 
     try:
-        outwait(commit, seconds=context.settings.lease_seconds, stop=context.stopping)
+        outwait(commit, seconds=settings.outage_seconds, give_up=lambda: beat.lost or stopping.is_set())
     except (LostClaimError, *OUTAGES) as exc:
         log.warning("end_not_written", error=type(exc).__name__)

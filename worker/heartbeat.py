@@ -5,9 +5,8 @@ from types import TracebackType
 
 import structlog
 from pydantic import BaseModel
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from core.db.session import DATABASE_OUTAGES
 from core.log import keep_ids
 from core.runs import claims
 from core.runs.types import Claim, LostClaimError, Signal
@@ -51,9 +50,11 @@ class Heartbeat:
                 log.warning("claim_lost")
                 self.lost = True
                 self.stop.set()
-            except (OperationalError, PoolTimeoutError) as exc:
+            except DATABASE_OUTAGES as exc:
                 # The work goes on: nothing is requeued before the database has been back for a whole lease.
                 log.warning("beat_failed", error=type(exc).__name__)
+            except Exception:  # a bug of ours must not cost a healthy run its lease
+                log.exception("beat_crashed")
 
     def _beat(self) -> None:
         with self._context.transaction() as session:

@@ -1,8 +1,6 @@
 """The life of one import run: bytes into the store, checked and packed in a limited child, results into the store."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from core import datasets
 from core.datasets import ClassCounts, ImportedDataset, StoredFile
@@ -12,15 +10,12 @@ from core.ingest.errors import IngestStoppedError
 from core.ingest.fetch import fetch
 from core.ingest.limits import IngestLimits
 from core.ingest.urls import UrlPolicy
-from core.runs.types import Claim, Signal
+from core.runs.types import Claim
 from core.storage import StoredObject
 from core.storage_keys import dataset_attempt_prefix
 from worker.context import WorkerContext
+from worker.ending import Ending
 from worker.heartbeat import Heartbeat
-from worker.outcomes import StopReason
-from worker.patience import outwait
-
-Result = TypeVar("Result")
 
 
 def run_import(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path) -> None:
@@ -45,11 +40,13 @@ class _Import:
         self._context = context
         self._held = held
         self._beat = beat
+        self._ending = Ending(context, beat)
         self._work_dir = work_dir
         self._dataset = dataset
         self._upload = upload
 
     def run(self) -> None:
+        """An import leaves nothing behind to go on from, so a stop ends it at once."""
         try:
             self._run()
         except IngestStoppedError:
@@ -60,9 +57,8 @@ class _Import:
         stored = self._uploaded() or self._fetch(self._dataset.source_url or "")
         self._stop_if_asked()
         archive = self._work_dir / "archive"
-        self._outwait(
-            lambda: self._context.storage.download_file(self._upload.storage_key, archive, sha256=stored.sha256)
-        )
+        storage, key = self._context.storage, self._upload.storage_key
+        self._ending.prepare(lambda: storage.download_file(key, archive, sha256=stored.sha256))
         result = self._open(archive)
         self._stop_if_asked()
         self._finish(result)
@@ -75,7 +71,7 @@ class _Import:
                 test_fraction=self._dataset.test_fraction,
             ),
             self._work_dir,
-            should_stop=self._should_stop,
+            should_stop=self._ending.is_asked,
             on_progress=self._beat.report,
         )
 
@@ -91,7 +87,7 @@ class _Import:
             url,
             UrlPolicy.from_settings(settings),
             max_bytes=settings.max_upload_bytes,
-            should_stop=self._should_stop,
+            should_stop=self._ending.is_asked,
         )
         with self._context.storage.open_upload(self._upload.storage_key) as upload:
             for chunk in chunks:
@@ -114,18 +110,12 @@ class _Import:
             with self._context.transaction() as session:
                 datasets.finish_import(session, self._held, imported)
 
-        self._outwait(commit)
+        self._ending.finish(commit)
 
     def _store(self, prefix: str, name: str, path: Path) -> StoredFile:
-        stored = self._outwait(lambda: self._context.storage.put_file(prefix + name, path))
+        stored = self._ending.prepare(lambda: self._context.storage.put_file(prefix + name, path))
         return StoredFile(name=name, **stored.model_dump())
 
-    def _outwait(self, action: Callable[[], Result]) -> Result:
-        return outwait(action, seconds=self._context.settings.outage_seconds, stop=self._beat.stop)
-
-    def _should_stop(self) -> bool:
-        return self._beat.stop.is_set() or self._context.stopping.is_set()
-
     def _stop_if_asked(self) -> None:
-        if self._should_stop():
-            raise StopReason(self._beat.why if self._beat.stop.is_set() else Signal.GO_ON)
+        if self._ending.is_asked():
+            raise self._ending.reason

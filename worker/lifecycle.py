@@ -1,17 +1,11 @@
 """The life of one worker process: registers, looks for work by itself, sweeps, and leaves in order."""
 
-import os
-import socket
 import threading
 from functools import partial
-from importlib.metadata import version
 
 import structlog
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from core.db.session import make_engine, make_session_factory
-from core.db.tables import Worker
+from core.db.session import DATABASE_OUTAGES, make_engine, make_session_factory
 from core.dispatch import Dispatcher
 from core.ids import make_id
 from core.settings import Settings
@@ -21,6 +15,7 @@ from worker.collector import Collector
 from worker.context import WorkerContext
 from worker.execution import drain
 from worker.gpus import GpuPool, list_gpus
+from worker.registration import describe_worker
 from worker.slots import Slots
 from worker.sweeper import Sweeper
 from worker.work_dirs import WorkDirs
@@ -43,8 +38,7 @@ class WorkerLifecycle:
             work_dirs=WorkDirs(settings.work_dir, worker_id),
             gpus=GpuPool(list_gpus() if settings.worker_queue == "train" else []),
         )
-        self._num_slots = settings.worker_slots or max(1, self._context.gpus.size)
-        self.slots = Slots(count=self._num_slots, drain=partial(drain, self._context))
+        self.slots = Slots(count=self._context.num_slots, drain=partial(drain, self._context))
         self._sweeper = Sweeper(self._context)
         self._collector = Collector(self._context)
         self._looker = threading.Thread(target=self._look, name="looker")
@@ -59,7 +53,7 @@ class WorkerLifecycle:
         self._sweeper.start()
         self._collector.start()
         self._looker.start()
-        log.info("worker_started", queue=self._context.settings.worker_queue, slots=self._num_slots)
+        log.info("worker_started", queue=self._context.settings.worker_queue, slots=self._context.num_slots)
 
     def ask_to_stop(self) -> None:
         self._context.stopping.set()
@@ -82,24 +76,12 @@ class WorkerLifecycle:
             self.slots.wake()
 
     def _register(self) -> None:
-        settings = self._context.settings
         with self._context.transaction() as session:
-            register_worker(
-                session,
-                Worker(
-                    id=self._context.worker_id,
-                    hostname=socket.gethostname(),
-                    pid=os.getpid(),
-                    queue=settings.worker_queue,
-                    slots=self._num_slots,
-                    gpus=self._context.gpus.size,
-                    code_version=version("bitune"),
-                ),
-            )
+            register_worker(session, describe_worker(self._context))
 
     def _leave(self) -> None:
         try:
             with self._context.transaction() as session:
                 leave(session, self._context.worker_id)
-        except (OperationalError, PoolTimeoutError) as exc:
+        except DATABASE_OUTAGES as exc:
             log.warning("leave_not_written", error=type(exc).__name__)

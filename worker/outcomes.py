@@ -7,6 +7,7 @@ from core.disk import is_disk_full
 from core.errors import BituneError
 from core.ingest.errors import ImportRejectedError
 from core.runs.types import FailureClass, Signal, StatusReason
+from core.storage_errors import ObjectCorruptError, ObjectMissingError
 from core.trainer_protocol import ExitCode, Failed
 
 
@@ -81,12 +82,25 @@ def describe_full_disk() -> AttemptFailedError:
 def describe_crash(error: Exception) -> AttemptFailedError:
     if is_disk_full(error):
         return describe_full_disk()
+    if isinstance(error, ObjectCorruptError | ObjectMissingError):
+        return _describe_damage(error)
     reason = StatusReason(
         code="worker_failed",
         message=f"the worker failed on it ({type(error).__name__})",
         hint="look into the worker's log",
         owner="system",
         retryable=True,
+    )
+    return AttemptFailedError(FailureClass.CRASH, reason)
+
+
+def _describe_damage(error: BituneError) -> AttemptFailedError:
+    """Tried again all the same: what was damaged on its way may come whole."""
+    reason = StatusReason(
+        code="stored_object_damaged",
+        message=f"something that it needs is damaged or gone: {error.message}",
+        hint="a dataset: import it again; a backbone: put its weights there again by `bitune backbones add`",
+        owner="system",
     )
     return AttemptFailedError(FailureClass.CRASH, reason)
 

@@ -26,18 +26,18 @@ class GivenUpError(Exception):
     """The action was left behind."""
 
 
-def outwait(action: Callable[[], Result], *, seconds: float, stop: threading.Event) -> Result:
-    """Tries again with growing pauses; raises the last error after `seconds`, or at once when `stop` is set."""
+def outwait(action: Callable[[], Result], *, seconds: float, give_up: Callable[[], bool]) -> Result:
+    """Tries again with growing pauses; raises the last error after `seconds`, or when `give_up` says so."""
     deadline = time.monotonic() + seconds
     pause = 1.0
     while True:
         try:
             return action()
         except OUTAGES as exc:
-            if time.monotonic() + pause > deadline or stop.is_set():
+            if time.monotonic() + pause > deadline or give_up():
                 raise
             log.warning("outage", error=type(exc).__name__, next_try_seconds=pause)
-        stop.wait(pause)
+        _rest(pause, give_up)
         pause = min(2 * pause, MAX_PAUSE_SECONDS)
 
 
@@ -52,6 +52,12 @@ def run_beside(action: Callable[[], Result], *, give_up: Callable[[], bool]) -> 
         if give_up():
             raise GivenUpError
     return future.result()
+
+
+def _rest(seconds: float, give_up: Callable[[], bool]) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not give_up():
+        time.sleep(min(GIVE_UP_SECONDS, seconds))
 
 
 def _fulfil(future: Future[Result], action: Callable[[], Result]) -> None:

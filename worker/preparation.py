@@ -1,5 +1,6 @@
 """Gets everything that an attempt needs onto this host: the spec resolved, dataset, weights, checkpoint."""
 
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from core.storage_errors import ObjectCorruptError, ObjectMissingError
 from core.storage_keys import backbone_key, checkpoint_prefix, dataset_attempt_prefix
 from core.trainer_protocol import Lineage, TrainerJob
 from worker.context import WorkerContext
+from worker.patience import GivenUpError
 
 log = structlog.get_logger()
 
@@ -44,14 +46,21 @@ class _Rows(NamedTuple):
     checkpoints: list[Checkpoint]
 
 
-def prepare_job(context: WorkerContext, held: Claim, work_dir: Path, *, device: str) -> PreparedJob:
-    """Downloads what is not here yet; raises InvalidInputError when the spec cannot be run, OSError without space."""
+def prepare_job(
+    context: WorkerContext, held: Claim, work_dir: Path, *, device: str, give_up: Callable[[], bool]
+) -> PreparedJob:
+    """Downloads what is not here yet; raises InvalidInputError when the spec cannot be run, OSError without space.
+
+    Who is left behind fills no folder that is gone: `give_up` is asked before the checkpoint is fetched.
+    """
     rows = _load_rows(context, held)
     require_space(work_dir, _estimate_bytes(context, rows))
     dataset_dir = fetch_dataset(context, rows.dataset)
     weights_path = fetch_weights(context, rows.backbone)
     facts = _gather_facts(rows, dataset_dir)
     spec = jobs.read_resolved_spec(rows.job) or _resolve(context, held, rows, facts)
+    if give_up():
+        raise GivenUpError
     checkpoint = _fetch_checkpoint(context, rows, work_dir / "resume")
     if checkpoint is not None:
         with context.transaction() as session:

@@ -9,11 +9,11 @@ from core.specs import BackboneDescription
 from core.speeds import get_probe_request, record_probe
 from core.trainer_protocol import Failed, Measured, ProbeJob, Progress
 from worker.context import WorkerContext
+from worker.ending import Ending
 from worker.heartbeat import Heartbeat
-from worker.outcomes import StopReason, describe_exit, describe_stall
-from worker.patience import GivenUpError, outwait, run_beside
+from worker.outcomes import describe_exit, describe_stall
 from worker.preparation import fetch_weights
-from worker.supervision import attended, is_stopped
+from worker.supervision import attended
 from worker.trainer_process import TrainerProcess
 
 LINE_WAIT_SECONDS = 0.2
@@ -26,30 +26,24 @@ class _Said(NamedTuple):
 
 def run_probe(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path, devices: list[str]) -> None:
     """Every end but success is raised for the caller to settle."""
-    job = _prepare_patiently(context, held, beat, devices)
+    ending = Ending(context, beat)
+    job = ending.prepare(lambda: _prepare(context, held, devices))
     process = TrainerProcess(work_dir, job, devices=devices, on_progress=_ignore)
     with attended(process, context, beat):
         said = _listen(process)
-    if is_stopped(context, beat):
-        raise StopReason(beat.why)
+    if ending.is_asked():
+        raise ending.reason
     if process.has_stalled:
         raise describe_stall(context.settings.stall_seconds)
-    if said.measured is None:
+    measured = said.measured
+    if measured is None:
         raise describe_exit(process.close(), said.failed)
+    ending.finish(lambda: _record(context, held, measured))
+
+
+def _record(context: WorkerContext, held: Claim, measured: Measured) -> None:
     with context.transaction() as session:
-        record_probe(session, held, said.measured.speed)
-
-
-def _prepare_patiently(context: WorkerContext, held: Claim, beat: Heartbeat, devices: list[str]) -> ProbeJob:
-    def prepare() -> ProbeJob:
-        return outwait(
-            lambda: _prepare(context, held, devices), seconds=context.settings.outage_seconds, stop=beat.stop
-        )
-
-    try:
-        return run_beside(prepare, give_up=lambda: is_stopped(context, beat))
-    except GivenUpError as exc:
-        raise StopReason(beat.why) from exc
+        record_probe(session, held, measured.speed)
 
 
 def _prepare(context: WorkerContext, held: Claim, devices: list[str]) -> ProbeJob:

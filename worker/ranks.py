@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from core.trainer_protocol import ExitCode
@@ -48,15 +47,11 @@ class Ranks:
             self.kill()
         return None in statuses
 
-    def stop(self, grace_seconds: float) -> None:
-        """SIGTERM lets them write a checkpoint; what is left after the grace is killed."""
-        if self.is_alive() and grace_seconds > 0:
-            for process in self._processes:
+    def terminate(self) -> None:
+        """SIGTERM lets them write a checkpoint."""
+        for process in self._processes:
+            if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            deadline = time.monotonic() + grace_seconds
-            while self.is_alive() and time.monotonic() < deadline:
-                time.sleep(POLL_SECONDS)  # Popen.wait would race with the thread that reaps it
-        self.kill()
 
     def kill(self) -> None:
         """Ends every process of their sessions."""

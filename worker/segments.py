@@ -24,6 +24,7 @@ class SegmentWriter:
         self._records: list[MetricRecord] = []
         self._metric_segments = 0
         self._log_segments = 0
+        self._recorded = (0, 0)
         self._flushed_at = time.monotonic()
 
     def add(self, metrics: Metrics) -> None:
@@ -35,34 +36,33 @@ class SegmentWriter:
         return time.monotonic() - self._flushed_at > self._context.settings.segment_seconds
 
     def flush(self) -> None:
+        """Counts in the row what an earlier flush could not count either."""
         self._flushed_at = time.monotonic()
-        stored_metrics = self._store_metrics()
-        stored_log = self._store_log()
-        if not stored_metrics and not stored_log:
+        self._store_metrics()
+        self._store_log()
+        counts = (self._metric_segments, self._log_segments)
+        if counts == self._recorded:
             return
         with self._context.transaction() as session:
-            jobs.record_segments(
-                session, self._held, metric_segments=self._metric_segments, log_segments=self._log_segments
-            )
+            jobs.record_segments(session, self._held, metric_segments=counts[0], log_segments=counts[1])
+        self._recorded = counts
 
-    def _store_metrics(self) -> bool:
+    def _store_metrics(self) -> None:
         if not self._records:
-            return False
+            return
         records = list(self._records)  # more may be added meanwhile
         key = metric_segment_key(self._job_id, self._held.attempt, self._metric_segments + 1)
         self._context.storage.put_bytes(key, encode_records(records))
         self._metric_segments += 1
         del self._records[: len(records)]
-        return True
 
-    def _store_log(self) -> bool:
+    def _store_log(self) -> None:
         with self._log_path.open("rb") as file:
             file.seek(self._log_offset)
             content = file.read()
         if not content:
-            return False
+            return
         key = log_segment_key(self._job_id, self._held.attempt, self._log_segments + 1)
         self._context.storage.put_bytes(key, content)
         self._log_segments += 1
         self._log_offset += len(content)
-        return True

@@ -1,4 +1,4 @@
-"""Carries what an attempt made into the store, in a thread of its own: neither training nor a cancel waits for it."""
+"""Carries what an attempt made into store and database, in a thread of its own: training never waits for a server."""
 
 import shutil
 import threading
@@ -12,18 +12,20 @@ from core.trainer_protocol import CheckpointSaved
 
 log = structlog.get_logger()
 
+Action = Callable[[], None]
+
 MAX_CHECKPOINTS = 2  # on their way; each takes space on this host's disk
 WAIT_SECONDS = 0.2
 
 
 class Storing:
-    """The first error ends it; `check` and `wait` raise it. What hangs at the end is left behind: its row is fenced."""
+    """The first error ends it, and `check` raises it. What hangs at the end is left behind: its rows are fenced."""
 
-    def __init__(self, *, store_checkpoint: Callable[[CheckpointSaved], None], flush: Callable[[], None]) -> None:
+    def __init__(self, store_checkpoint: Callable[[CheckpointSaved], None]) -> None:
         self._store_checkpoint = store_checkpoint
-        self._flush = flush
         self._checkpoints: deque[CheckpointSaved] = deque()  # the first one may be on its way
-        self._wants_flush = False
+        self._actions: list[Action] = []
+        self._is_busy = False
         self._error: Exception | None = None
         self._ended = False
         self._changed = threading.Condition()
@@ -39,9 +41,11 @@ class Storing:
             self._checkpoints.append(line)
             self._changed.notify_all()
 
-    def request_flush(self) -> None:
+    def request(self, flush: Action) -> None:
+        """After the checkpoints; once, however often it is asked for until it begins."""
         with self._changed:
-            self._wants_flush = True
+            if flush not in self._actions:
+                self._actions.append(flush)
             self._changed.notify_all()
 
     def check(self) -> None:
@@ -49,11 +53,10 @@ class Storing:
             raise self._error
 
     def wait(self, give_up: Callable[[], bool]) -> None:
-        """Until all is stored, or `give_up` says that it has taken too long."""
+        """Until all is stored, an error has ended it, or `give_up` says that it has taken too long."""
         with self._changed:
             while self._has_work() and self._error is None and not give_up():
                 self._changed.wait(WAIT_SECONDS)
-        self.check()
 
     def end(self) -> None:
         with self._changed:
@@ -61,32 +64,35 @@ class Storing:
             self._changed.notify_all()
 
     def _has_work(self) -> bool:
-        return self._wants_flush or bool(self._checkpoints)
+        return self._is_busy or bool(self._checkpoints or self._actions)
 
     def _run(self) -> None:
         try:
-            while self._wait_for_work():
-                self._do_next()
+            while (action := self._wait_for_action()) is not None:
+                action()
+                self._note_done()
         except Exception as exc:  # noqa: BLE001 - raised again where the attempt is run
             self._error = exc
-        with self._changed:
-            self._changed.notify_all()
+            self._note_done()
 
-    def _wait_for_work(self) -> bool:
+    def _wait_for_action(self) -> Action | None:
+        """Checkpoints first: they are what a crash would cost."""
         with self._changed:
             while not self._has_work() and not self._ended:
                 self._changed.wait()
-            return not self._ended
+            if self._ended:
+                return None
+            self._is_busy = True
+            return self._store_next_checkpoint if self._checkpoints else self._actions.pop(0)
 
-    def _do_next(self) -> None:
-        """Checkpoints first: they are what a crash would cost."""
-        if self._checkpoints:
-            line = self._checkpoints[0]
-            self._store_checkpoint(line)
-            shutil.rmtree(line.directory, ignore_errors=True)
-            with self._changed:
-                self._checkpoints.popleft()
-                self._changed.notify_all()
-            return
-        self._wants_flush = False
-        self._flush()
+    def _store_next_checkpoint(self) -> None:
+        line = self._checkpoints[0]
+        self._store_checkpoint(line)
+        shutil.rmtree(line.directory, ignore_errors=True)
+        with self._changed:
+            self._checkpoints.popleft()
+
+    def _note_done(self) -> None:
+        with self._changed:
+            self._is_busy = False
+            self._changed.notify_all()

@@ -1,8 +1,10 @@
 """What runs of a trainer share: a thread that stops it in time, or when it hangs."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import assert_never
 
 from core.runs.types import Signal
 from worker.context import WorkerContext
@@ -24,23 +26,35 @@ def attended(process: TrainerProcess, context: WorkerContext, beat: Heartbeat) -
         watcher.join()
 
 
-def is_stopped(context: WorkerContext, beat: Heartbeat) -> bool:
-    return beat.stop.is_set() or context.stopping.is_set()
-
-
 def _watch(process: TrainerProcess, context: WorkerContext, beat: Heartbeat) -> None:
-    while process.is_alive():
+    while not beat.stop.is_set() and not context.stopping.is_set():
+        if not process.is_alive():
+            return
         if process.silent_seconds > context.settings.stall_seconds:
             process.kill_stalled()
             return
-        if beat.stop.wait(WATCH_SECONDS) or context.stopping.is_set():
-            process.stop(_grace_seconds(context, beat))
-            return
+        beat.stop.wait(WATCH_SECONDS)
+    _end(process, context, beat)
 
 
-def _grace_seconds(context: WorkerContext, beat: Heartbeat) -> float:
+def _end(process: TrainerProcess, context: WorkerContext, beat: Heartbeat) -> None:
+    """SIGTERM lets it write a checkpoint. The grace may shrink meanwhile: a cancel comes into a hand-back."""
+    asked_at = time.monotonic()
+    process.terminate()
+    while process.is_alive() and time.monotonic() - asked_at < _choose_grace_seconds(context, beat):
+        time.sleep(WATCH_SECONDS)
+    process.kill()
+
+
+def _choose_grace_seconds(context: WorkerContext, beat: Heartbeat) -> float:
     if beat.lost:
         return 0.0
-    if beat.why is Signal.PAUSE:
-        return context.settings.pause_grace_seconds
-    return context.settings.stop_grace_seconds if beat.stop.is_set() else context.settings.handback_grace_seconds
+    match beat.why:
+        case Signal.CANCEL | Signal.OUT_OF_TIME:
+            return context.settings.stop_grace_seconds
+        case Signal.PAUSE:
+            return context.settings.pause_grace_seconds
+        case Signal.GO_ON:
+            return context.settings.handback_grace_seconds
+        case _:
+            assert_never(beat.why)

@@ -6,13 +6,13 @@ from datetime import datetime
 
 import structlog
 from sqlalchemy import func, select
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
+from core.db.session import DATABASE_OUTAGES
 from core.runs import sweeps
 from core.workers import beat_worker, forget_old_workers, record_sweep
 from worker.context import WorkerContext
+from worker.registration import describe_worker
 
 log = structlog.get_logger()
 
@@ -43,21 +43,21 @@ class Sweeper:
 
     def sweep(self) -> None:
         """One round; public so that a test can run rounds by hand."""
-        worker_id = self._context.worker_id
+        worker = describe_worker(self._context)
         with self._context.transaction() as session:
-            self._note_contact(beat_worker(session, worker_id, storage_errors=self._context.storage.num_errors))
+            self._note_contact(beat_worker(session, worker, storage_errors=self._context.storage.num_errors))
         started = time.monotonic()
         with self._context.transaction() as session:
             if session.scalar(select(func.pg_try_advisory_xact_lock(ADVISORY_LOCK))):
                 self._sweep_runs(session)
                 forget_old_workers(session)
-                record_sweep(session, worker_id, seconds=time.monotonic() - started)
+                record_sweep(session, worker.id, seconds=time.monotonic() - started)
 
     def _run(self) -> None:
         while not self._ended.wait(self._context.settings.sweep_seconds):
             try:
                 self.sweep()
-            except (OperationalError, PoolTimeoutError) as exc:
+            except DATABASE_OUTAGES as exc:
                 self._contact_since = None
                 log.warning("sweep_failed", error=type(exc).__name__)
             except Exception:

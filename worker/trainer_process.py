@@ -33,7 +33,11 @@ class TrainerProcess:
         os.mkfifo(fifo, mode=0o600)
         # Holding a write end too, the reader never sees an end of file before the processes are gone.
         self._fifo = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
-        self._ranks = Ranks(work_dir, self.log_path, devices)
+        try:
+            self._ranks = Ranks(work_dir, self.log_path, devices)
+        except BaseException:
+            os.close(self._fifo)
+            raise
         self._reader = threading.Thread(target=self._read, name="trainer-lines", daemon=True)
         self._reader.start()
 
@@ -64,8 +68,12 @@ class TrainerProcess:
         self.has_stalled = True
         self._ranks.kill()
 
-    def stop(self, grace_seconds: float) -> None:
-        self._ranks.stop(grace_seconds)
+    def terminate(self) -> None:
+        """Lets it write a checkpoint and end."""
+        self._ranks.terminate()
+
+    def kill(self) -> None:
+        self._ranks.kill()
 
     def close(self) -> int:
         """Kills what is left, and returns the exit status; may come again."""

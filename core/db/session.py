@@ -1,10 +1,12 @@
 """Engines and sessions, made at the edges and passed in."""
 
 from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 SessionFactory = sessionmaker[Session]
-
+DATABASE_OUTAGES = (OperationalError, PoolTimeoutError)  # what is raised while the database is away
 
 _CONNECT_ARGS = {
     "connect_timeout": 5,

@@ -325,11 +325,13 @@ class Deletion(Base):
 
 
 class Installation(Base):
-    """One row: the name that this database has in its bucket, and when orphans were collected there."""
+    """One row: the name that this database has in its bucket, and how the collection of orphans goes there."""
 
     __tablename__ = "installation"
     __table_args__ = (CheckConstraint("id = 1", name="single"),)
 
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False, server_default=text("1"))
     name: Mapped[Id]
-    orphans_collected_at: Mapped[datetime | None]
+    created_at: Mapped[Created]
+    collection_started_at: Mapped[datetime | None]  # the last one, whether it finished or not
+    orphans_collected_at: Mapped[datetime | None]  # the last one that finished

@@ -4,10 +4,12 @@ import sys
 import time
 from pathlib import Path
 
+from core.disk import is_disk_full
 from core.ingest import sandbox
 from core.ingest.errors import ImportRejectedError
 from core.ingest.ingest import ingest
 from core.ingest.protocol import (
+    EXIT_NO_SPACE,
     EXIT_OUT_OF_MEMORY,
     JOB_FILE,
     OUT_DIR,
@@ -30,6 +32,10 @@ def main(work_dir: Path) -> None:
         (work_dir / RESULT_FILE).write_text(outcome.model_dump_json())
     except MemoryError:
         sys.exit(EXIT_OUT_OF_MEMORY)
+    except OSError as exc:
+        if not is_disk_full(exc):
+            raise
+        sys.exit(EXIT_NO_SPACE)  # a traceback would find no space either, and change the status
 
 
 def _ingest(job: IngestJob, out_dir: Path) -> Outcome:

@@ -1,5 +1,6 @@
 """The importer's side of the child process: starts it, follows it, ends it, and reads what it made."""
 
+import errno
 import os
 import selectors
 import signal
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from core.dataset_index import INDEX_FILE, SHARDS_DIR
 from core.ingest.errors import ImportRejectedError, IngestCrashedError, IngestStoppedError
 from core.ingest.protocol import (
+    EXIT_NO_SPACE,
     EXIT_OUT_OF_MEMORY,
     JOB_FILE,
     OUT_DIR,
@@ -56,7 +58,10 @@ def run_ingest(
     should_stop: Callable[[], bool],
     on_progress: Callable[[IngestProgress], None],
 ) -> IngestResult:
-    """Raises ImportRejectedError, IngestStoppedError, or IngestCrashedError. The calling thread waits for the child."""
+    """Raises ImportRejectedError, IngestStoppedError, IngestCrashedError, or OSError without space on the disk.
+
+    The calling thread waits for the child.
+    """
     (work_dir / JOB_FILE).write_text(job.model_dump_json())
     with _child(work_dir) as process:
         _follow(process, time.monotonic() + job.limits.wall_seconds, should_stop, on_progress)
@@ -142,6 +147,8 @@ def _check_status(status: int, log_path: Path) -> None:
     """A signal is what its limits or a broken decoder end it with; a traceback is ours."""
     if status < 0 or status == EXIT_OUT_OF_MEMORY:
         raise _unreadable()
+    if status == EXIT_NO_SPACE:
+        raise OSError(errno.ENOSPC, "the disk is full", str(log_path.parent))
     if status != 0:
         raise IngestCrashedError(log_path.read_text(errors="replace")[-LOG_TAIL_CHARS:])
 

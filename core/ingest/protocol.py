@@ -12,6 +12,7 @@ JOB_FILE = "ingest.json"
 RESULT_FILE = "result.json"
 OUT_DIR = "out"
 EXIT_OUT_OF_MEMORY = 4
+EXIT_NO_SPACE = 5
 
 
 class _Message(BaseModel):

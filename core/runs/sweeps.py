@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from sqlalchemy import and_, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, and_, case, false, func, or_, select, true, update
+from sqlalchemy.orm import Session, aliased
 
 from core.db.tables import Run
 from core.dispatch import hint_after_commit
@@ -13,7 +13,6 @@ from core.runs.types import QUEUES, FailureClass, StatusReason
 from core.states import RunStatus
 from core.workers import list_online
 
-MAX_STAMPED = 1000
 NEVER_COMES = (RunStatus.FAILED, RunStatus.CANCELLED)
 _WAITED_TOO_LONG = StatusReason(
     code="queued_too_long",
@@ -26,7 +25,7 @@ _WAITED_TOO_LONG = StatusReason(
 
 def lose_expired(session: Session, *, as_of: datetime | None = None) -> int:
     """Charges every run whose lease had expired at `as_of`, a time of the database, else now; the number of them."""
-    late = and_(Run.status == RunStatus.RUNNING, Run.lease_expires_at < (as_of or func.clock_timestamp()))
+    late = and_(has_status(Run, RunStatus.RUNNING), Run.lease_expires_at < (as_of or func.clock_timestamp()))
     runs = list(
         session.scalars(
             select(Run)
@@ -55,23 +54,32 @@ def fail_hopeless(session: Session) -> int:
 
 
 def hint_again(session: Session, *, older_than_seconds: float) -> None:
-    """Hints for every queue in which something claimable waits since its last hint: the outbox of hints."""
+    """Hints for every queue in which something claimable waits and whose last hint is so old: the outbox of hints."""
     for queue in sorted(set(QUEUES.values())):
         if _stamp_overdue(session, queue, older_than_seconds):
             hint_after_commit(session, queue)
 
 
-def _stamp_overdue(session: Session, queue: str, seconds: float) -> int:
-    """Only so many at once: rows that are locked here are passed over by claims."""
-    query = select(Run.id).where(
-        Run.queue == queue,
-        has_status(Run, RunStatus.QUEUED),
-        Run.run_after <= func.clock_timestamp(),
-        Run.hinted_at < in_seconds(-seconds),
-    )
-    overdue = session.scalars(query.limit(MAX_STAMPED).with_for_update(skip_locked=True)).all()
-    session.execute(update(Run).where(Run.id.in_(overdue)).values(hinted_at=func.clock_timestamp()))
-    return len(overdue)
+def _stamp_overdue(session: Session, queue: str, seconds: float) -> bool:
+    """One row bears the stamp of its queue."""
+    overdue = session.scalar(select_overdue(queue, seconds))
+    if overdue is None:
+        return False
+    session.execute(update(Run).where(Run.id == overdue).values(hinted_at=func.clock_timestamp()))
+    return True
+
+
+def select_overdue(queue: str, seconds: float) -> Select[str]:
+    """A claimable run of the queue, unless there was a hint for any of its queued runs in so many seconds.
+
+    The lowest in priority, since claims pass over what is locked here; found by index, as in `eligibility`.
+    """
+    queued = aliased(Run)
+    newest = select(func.max(queued.hinted_at)).where(queued.queue == queue, has_status(queued, RunStatus.QUEUED))
+    is_overdue = and_(newest.scalar_subquery() < in_seconds(-seconds), *is_claimable())
+    in_queue = (Run.queue == queue, has_status(Run, RunStatus.QUEUED))
+    query = select(Run.id).where(*in_queue, case((is_overdue, true()), else_=false()))
+    return query.order_by(Run.priority, Run.project_id, Run.id).limit(1).with_for_update(skip_locked=True)
 
 
 def reserve_workers(session: Session, *, after_seconds: float) -> None:
@@ -85,8 +93,15 @@ def reserve_workers(session: Session, *, after_seconds: float) -> None:
         if run.reserved_worker_id in {worker.id for worker in fitting}:
             continue
         free = [worker for worker in fitting if worker.id not in taken]
-        run.reserved_worker_id = min(free, key=lambda worker: (worker.gpus, worker.id)).id if free else None
-        taken.add(run.reserved_worker_id)
+        chosen = min(free, key=lambda worker: (worker.gpus, worker.id)).id if free else None
+        _reserve(session, run.id, chosen)
+        taken.add(chosen)
+
+
+def _reserve(session: Session, run_id: str, worker_id: str | None) -> None:
+    """Unless the run was claimed or cancelled meanwhile."""
+    still_queued = (Run.id == run_id, has_status(Run, RunStatus.QUEUED))
+    session.execute(update(Run).where(*still_queued).values(reserved_worker_id=worker_id))
 
 
 def database_is_young(session: Session, *, seconds: float) -> bool:

@@ -23,6 +23,10 @@ def upgrade() -> None:
         "installation",
         sa.Column("id", sa.SmallInteger(), server_default=sa.text("1"), autoincrement=False, nullable=False),
         sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column(
+            "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
+        ),
+        sa.Column("collection_started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("orphans_collected_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("id = 1", name=op.f("ck_installation_single")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_installation")),

@@ -177,14 +177,14 @@ def test_answer_that_has_started_is_not_broken_off(server: Server) -> None:
     ("method", "path", "status"),
     [
         ("GET", "/think", 503),
-        ("GET", "/think?wait=1", 200),
-        ("GET", "/think?wait=inf", 200),
-        ("GET", "/think?wait=0", 503),
-        ("GET", "/think?wait=-1", 503),
-        ("GET", "/think?wait=nan", 200),
-        ("GET", "/think?wait=long", 503),
+        ("GET", "/think?wait=1", 503),
         ("POST", "/jobs/validate", 200),
+        ("POST", "/jobs/validate?wait=1", 200),
+        ("POST", "/jobs/validate?wait=inf", 200),
         ("POST", "/jobs/validate?wait=0", 503),
+        ("POST", "/jobs/validate?wait=-1", 503),
+        ("POST", "/jobs/validate?wait=nan", 200),
+        ("POST", "/jobs/validate?wait=long", 503),
         ("POST", "/predict", 200),
     ],
 )
@@ -192,7 +192,7 @@ def test_deadline_is_later_where_waiting_is_meant(server: Server, method: str, p
     assert request(admitted(make_app(server)), method, path).status_code == status
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/think?wait=1"), ("POST", "/predict")])
+@pytest.mark.parametrize(("method", "path"), [("POST", "/jobs/validate?wait=1"), ("POST", "/predict")])
 def test_deadline_is_the_same_for_all_until_the_key_is_known(server: Server, method: str, path: str) -> None:
     assert request(make_app(server), method, path).status_code == 503
 

@@ -68,7 +68,7 @@ def test_queues_and_runs_are_shown(client: httpx.Client, sessions: SessionFactor
         labels(queue="imports", claimable="yes"): 1,
     }
     assert 0 <= samples["bitune_longest_wait_seconds"][claimable] < 60
-    assert samples["bitune_oldest_hint_seconds"].keys() == {labels(queue="train"), labels(queue="imports")}
+    assert samples["bitune_hint_age_seconds"].keys() == {labels(queue="train"), labels(queue="imports")}
     assert samples["bitune_running_runs"] == {labels(kind="train"): 1}
     assert samples["bitune_ended_runs_total"] == {labels(kind="train", status="failed"): 1}
     assert samples["bitune_failed_runs_total"] == {labels(kind="train", code="diverged"): 1}
@@ -77,8 +77,9 @@ def test_queues_and_runs_are_shown(client: httpx.Client, sessions: SessionFactor
 
 def test_workers_and_their_sweep_are_shown(client: httpx.Client, sessions: SessionFactory) -> None:
     with sessions.begin() as session:
-        worker_id = make_worker(session, gpus=2).id
-        beat_worker(session, worker_id, storage_errors=7)
+        worker = make_worker(session, gpus=2)
+        worker_id = worker.id
+        beat_worker(session, worker, storage_errors=7)
         record_sweep(session, worker_id, seconds=0.5)
         deletions.schedule(session, "jobs/job_x/")
 

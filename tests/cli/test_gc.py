@@ -64,8 +64,18 @@ def test_bucket_of_another_database_is_left_alone(
     assert storage.exists(ORPHAN)
 
 
-def test_command_leaves_young_objects_alone(settings: Settings, storage: Storage) -> None:
-    assert run(settings, "--delete", "--min-age-hours", "1")[0] == 0
+def test_command_leaves_young_objects_alone(settings: Settings) -> None:
+    status, said = run(settings, "--min-age-hours", "1")
+
+    assert status == 0
+    assert "0 objects" in said
+
+
+def test_bucket_that_was_just_claimed_is_left_alone(settings: Settings, storage: Storage) -> None:
+    status, said = run(settings, "--delete", "--min-age-hours", "1")
+
+    assert status == 1
+    assert "less than 1 h" in said
     assert storage.exists(ORPHAN)
 
 

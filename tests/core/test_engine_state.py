@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy.orm import Session
 
 from core import deletions
-from core.db.tables import Deletion, Run, Worker
+from core.db.tables import Deletion, Installation, Run, Worker
 from core.engine_state import Waiting, read_engine_state
-from core.installation import claim_collection
+from core.installation import claim_collection, record_collection
 from core.runs import claims, lifecycle
 from core.runs.types import FailureClass, RunKind, StatusReason
 from core.workers import beat_worker, leave, record_sweep
@@ -36,7 +36,7 @@ def test_empty_engine_has_nothing_to_say(session: Session) -> None:
     assert state.orphans_collected_seconds_ago is None
 
 
-def test_depth_wait_and_hint_are_those_of_the_oldest(session: Session) -> None:
+def test_depth_and_wait_are_those_of_the_oldest(session: Session) -> None:
     age(session, make_run(session), queued=50, hinted=20)
     age(session, make_run(session), queued=10, hinted=40)
 
@@ -44,7 +44,17 @@ def test_depth_wait_and_hint_are_those_of_the_oldest(session: Session) -> None:
 
     assert (waiting.queue, waiting.runs) == ("train", 2)
     assert waiting.longest_wait_seconds == pytest.approx(50, abs=5)
-    assert waiting.oldest_hint_seconds == pytest.approx(40, abs=5)
+
+
+def test_hint_is_the_newest_of_the_whole_queue(session: Session) -> None:
+    awaited = make_run(session, kind=RunKind.IMPORT)
+    age(session, make_run(session, project_id=awaited.project_id, waits_for=awaited), queued=0, hinted=20)
+    for _ in range(2):
+        age(session, make_run(session), queued=0, hinted=40)
+
+    waiting = read_engine_state(session).waiting
+
+    assert {item.queue: round(item.hint_age_seconds, -1) for item in waiting} == {"imports": 0, "train": 20}
 
 
 def test_run_that_waits_for_an_import_is_not_claimable(session: Session) -> None:
@@ -113,7 +123,7 @@ def test_storage_errors_are_those_that_the_worker_beat_with(session: Session) ->
     worker = make_worker(session)
     assert read_engine_state(session).workers[0].storage_errors == 0
 
-    beat_worker(session, worker.id, storage_errors=3)
+    beat_worker(session, worker, storage_errors=3)
 
     assert read_engine_state(session).workers[0].storage_errors == 3
 
@@ -144,7 +154,19 @@ def test_pending_deletions_are_as_old_as_the_oldest(session: Session) -> None:
     assert oldest_seconds == pytest.approx(100, abs=5)
 
 
-def test_collection_of_orphans_is_noted(session: Session) -> None:
-    claim_collection(session, interval_hours=24)
+def read_orphans_age(session: Session) -> float | None:
+    return read_engine_state(session).orphans_collected_seconds_ago
 
-    assert read_engine_state(session).orphans_collected_seconds_ago == pytest.approx(0, abs=5)
+
+def test_collection_of_orphans_counts_once_it_has_finished(session: Session) -> None:
+    installation = Installation(name="inst_a")
+    session.add(installation)
+    session.flush()
+    installation.created_at -= timedelta(days=3)
+    session.flush()
+
+    assert claim_collection(session, claimed_at=installation.created_at, interval_hours=24)
+    assert read_orphans_age(session) == pytest.approx(3 * 86400, abs=5)
+
+    record_collection(session)
+    assert read_orphans_age(session) == pytest.approx(0, abs=5)

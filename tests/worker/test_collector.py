@@ -1,7 +1,7 @@
 """What has to leave the store leaves it, on the real store and database."""
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -23,12 +23,20 @@ from tests.worker.contexts import make_context
 from worker.collector import Collector
 from worker.sweeper import Sweeper
 
+ORPHAN = "jobs/job_x/1/log/1.txt"
+A_MOMENT_HOURS = 0.01 / 3600
+
 
 @pytest.fixture
 def collector(settings: Settings, sessions: SessionFactory, storage: Storage, tmp_path: Path) -> Iterator[Collector]:
     storage.delete_keys([INSTALLATION_KEY])
-    yield Collector(make_context(settings, sessions, tmp_path), min_age_hours=0)
+    yield make_collector(settings, sessions, tmp_path, interval_hours=A_MOMENT_HOURS)
     storage.delete_keys([INSTALLATION_KEY])
+
+
+def make_collector(settings: Settings, sessions: SessionFactory, path: Path, *, interval_hours: float) -> Collector:
+    other = settings.model_copy(update={"orphan_interval_hours": interval_hours})
+    return Collector(make_context(other, sessions, path), min_age_hours=0)
 
 
 def make_away(settings: Settings, sessions: SessionFactory, path: Path) -> Collector:
@@ -90,37 +98,95 @@ def test_prefix_that_fails_lets_the_others_go_first(session: Session) -> None:
     assert [deletion and deletion.prefix for deletion in taken] == ["b/", "c/", "a/", None]
 
 
-def test_worker_collects_orphans_once_in_an_interval(
-    collector: Collector, sessions: SessionFactory, settings: Settings, storage: Storage, tmp_path: Path
+def read_installation(sessions: SessionFactory) -> Installation:
+    with sessions() as session:
+        return session.scalars(select(Installation)).one()
+
+
+def collect_until(collector: Collector, condition: Callable[[], bool]) -> None:
+    def is_done() -> bool:
+        collector.collect()
+        return condition()
+
+    wait_until(is_done, seconds=10)
+
+
+def test_orphans_are_deleted_and_that_is_recorded(
+    collector: Collector, sessions: SessionFactory, storage: Storage
 ) -> None:
-    collector.collect()
+    storage.put_bytes(ORPHAN, b"x")
 
-    with sessions.begin() as session:
-        assert not claim_collection(session, interval_hours=24)
-        installation = session.scalars(select(Installation)).one()
-        assert storage.get_bytes(INSTALLATION_KEY).decode() == installation.name
-        assert installation.orphans_collected_at is not None
-        installation.orphans_collected_at -= timedelta(hours=24)
-
-    with sessions.begin() as session:
-        assert claim_collection(session, interval_hours=24)
-
-
-def test_orphans_are_deleted(collector: Collector, storage: Storage) -> None:
-    storage.put_bytes("jobs/job_x/1/log/1.txt", b"x")
-
-    collector.collect()
+    collect_until(collector, lambda: read_installation(sessions).orphans_collected_at is not None)
 
     assert list(storage.list_keys("jobs/job_x/")) == []
 
 
-def test_orphans_of_another_database_are_left_alone(collector: Collector, storage: Storage) -> None:
-    storage.put_bytes("jobs/job_x/1/log/1.txt", b"x")
+@pytest.mark.parametrize("interval_hours", [0, 24])
+def test_first_round_claims_the_bucket_and_deletes_nothing(
+    collector: Collector,
+    settings: Settings,
+    sessions: SessionFactory,
+    storage: Storage,
+    tmp_path: Path,
+    interval_hours: float,
+) -> None:
+    """Whoever has named the wrong database has an interval to notice."""
+    storage.put_bytes(ORPHAN, b"x")
+
+    make_collector(settings, sessions, tmp_path, interval_hours=interval_hours).collect()
+
+    assert storage.get_bytes(INSTALLATION_KEY).decode() == read_installation(sessions).name
+    assert list(storage.list_keys("jobs/job_x/")) == [ORPHAN]
+
+
+def test_collection_is_one_workers_for_an_interval(session: Session) -> None:
+    session.add(Installation(name="inst_a"))
+    session.flush()
+    long_ago = datetime.now(UTC) - timedelta(days=2)
+
+    assert claim_collection(session, claimed_at=long_ago, interval_hours=24)
+    assert not claim_collection(session, claimed_at=long_ago, interval_hours=24)
+
+    session.get_one(Installation, 1, populate_existing=True).collection_started_at = long_ago
+    assert claim_collection(session, claimed_at=long_ago, interval_hours=24)
+
+
+def test_orphans_of_another_database_are_left_alone(
+    collector: Collector, sessions: SessionFactory, storage: Storage
+) -> None:
+    storage.put_bytes(ORPHAN, b"x")
     storage.put_bytes(INSTALLATION_KEY, b"inst_other")
 
     collector.collect()
+    collector.collect()
 
-    assert list(storage.list_keys("jobs/job_x/")) == ["jobs/job_x/1/log/1.txt"]
+    assert list(storage.list_keys("jobs/job_x/")) == [ORPHAN]
+    assert read_installation(sessions).orphans_collected_at is None
+
+
+def test_bucket_that_got_another_owner_is_left_alone(
+    collector: Collector, sessions: SessionFactory, storage: Storage
+) -> None:
+    collector.collect()
+    before = read_installation(sessions)
+    storage.put_bytes(ORPHAN, b"x")
+    storage.put_bytes(INSTALLATION_KEY, b"inst_other")
+
+    collect_until(collector, lambda: read_installation(sessions).collection_started_at != before.collection_started_at)
+
+    assert list(storage.list_keys("jobs/job_x/")) == [ORPHAN]
+    assert read_installation(sessions).orphans_collected_at == before.orphans_collected_at
+
+
+def test_store_that_is_away_at_the_start_is_claimed_later(
+    collector: Collector, settings: Settings, sessions: SessionFactory, storage: Storage, tmp_path: Path
+) -> None:
+    make_away(settings, sessions, tmp_path).collect()
+    assert list(storage.list_keys(INSTALLATION_KEY)) == []
+
+    collector.collect()
+
+    assert list(storage.list_keys(INSTALLATION_KEY)) == [INSTALLATION_KEY]
 
 
 def test_sweep_goes_on_while_the_store_hangs(settings: Settings, sessions: SessionFactory, tmp_path: Path) -> None:
@@ -147,15 +213,6 @@ def test_sweep_goes_on_while_the_store_hangs(settings: Settings, sessions: Sessi
         sweeper.close()
     collector.close()
     assert list_pending(sessions) == [("outbox/a/", 1)]
-
-
-def test_never_is_never(settings: Settings, sessions: SessionFactory, tmp_path: Path) -> None:
-    never = settings.model_copy(update={"orphan_interval_hours": 0})
-
-    Collector(make_context(never, sessions, tmp_path)).collect()
-
-    with sessions() as session:
-        assert session.scalars(select(Installation)).all() == []
 
 
 def test_thread_collects_by_itself_and_ends(

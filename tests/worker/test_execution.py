@@ -1,5 +1,6 @@
 """What becomes of a run when a server stays away from the attempt."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,14 @@ from worker.execution import execute
 
 
 @pytest.fixture
-def context(settings: Settings, sessions: SessionFactory, tmp_path: Path) -> WorkerContext:
+def context(settings: Settings, sessions: SessionFactory, tmp_path: Path) -> Iterator[WorkerContext]:
     """Of a worker whose store is away for longer than an attempt waits."""
     away = f"http://127.0.0.1:{find_free_port(set())}"
     changes = {"s3_endpoint_url": away, "outage_seconds": 0.5, "home": tmp_path, "heartbeat_seconds": 0.2}
     context = make_context(settings.model_copy(update=changes), sessions, tmp_path / "work")
     context.work_dirs.open()
-    return context
+    yield context
+    context.work_dirs.close()
 
 
 @pytest.fixture
@@ -60,3 +62,16 @@ def test_cancel_is_not_held_up_by_a_store_that_is_away(context: WorkerContext, r
     assert run.status_reason is not None
     assert run.status_reason["code"] == "cancelled"
     assert list(context.settings.work_dir.glob("*/run_*")) == []
+
+
+def test_full_disk_is_no_loss_of_the_worker(context: WorkerContext, run: Run, session: Session) -> None:
+    """Not even a folder can be made on it."""
+    held = claim_run(session)
+    session.commit()
+    context.work_dirs.close()  # as good as full: there is no folder to make it in
+
+    execute(context, held, devices=[])
+
+    session.refresh(run)
+    assert run.status == RunStatus.QUEUED
+    assert list(run.failures) == ["crash"]

@@ -3,7 +3,9 @@ import signal
 
 import pytest
 
+from core.errors import BituneError
 from core.runs.types import FailureClass
+from core.storage_errors import ObjectCorruptError, ObjectMissingError
 from core.trainer_protocol import ExitCode, Failed
 from worker.outcomes import describe_crash, describe_exit
 
@@ -40,3 +42,13 @@ def test_full_disk_of_the_worker_is_no_crash() -> None:
 
 def test_full_disk_of_the_trainer_is_said_by_its_status() -> None:
     assert describe_exit(ExitCode.NO_SPACE, None).reason.code == "no_space"
+
+
+@pytest.mark.parametrize("error", [ObjectCorruptError, ObjectMissingError])
+def test_damaged_object_is_said_with_what_the_operator_does(error: type[BituneError]) -> None:
+    failed = describe_crash(error("object_damaged", "datasets/ds_a/1/shards/0.tar is not in the store"))
+
+    assert (failed.failure, failed.reason.owner) == (FailureClass.CRASH, "system")
+    assert failed.reason.code == "stored_object_damaged"
+    assert "shards/0.tar" in failed.reason.message
+    assert "bitune backbones add" in failed.reason.hint

@@ -20,20 +20,17 @@ class Outage:
 
 
 def test_outage_is_outwaited() -> None:
-    assert outwait(Outage(1).ask, seconds=10, stop=threading.Event()) == "back"
+    assert outwait(Outage(1).ask, seconds=10, give_up=lambda: False) == "back"
 
 
 def test_outage_that_lasts_is_raised() -> None:
     with pytest.raises(StorageUnavailableError):
-        outwait(Outage(1).ask, seconds=0.5, stop=threading.Event())
+        outwait(Outage(1).ask, seconds=0.5, give_up=lambda: False)
 
 
 def test_nobody_waits_who_has_to_stop() -> None:
-    stop = threading.Event()
-    stop.set()
-
     with pytest.raises(StorageUnavailableError):
-        outwait(Outage(1).ask, seconds=10, stop=stop)
+        outwait(Outage(1).ask, seconds=10, give_up=lambda: True)
 
 
 def test_result_and_error_come_from_beside() -> None:

@@ -19,7 +19,7 @@ class Store:
         self.may_store = threading.Event()
         self.begun: list[int] = []
         self.stored: list[int] = []
-        self.flushes = 0
+        self.flushed: list[int] = []  # what was stored by then
 
     def store(self, line: CheckpointSaved) -> None:
         self.begun.append(line.step)
@@ -27,7 +27,8 @@ class Store:
         self.stored.append(line.step)
 
     def flush(self) -> None:
-        self.flushes += 1
+        assert self.may_store.wait(PATIENCE_SECONDS)
+        self.flushed += self.stored
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def store() -> Store:
 
 @pytest.fixture
 def storing(store: Store) -> Iterator[Storing]:
-    storing = Storing(store_checkpoint=store.store, flush=store.flush)
+    storing = Storing(store.store)
     yield storing
     storing.end()
     store.may_store.set()
@@ -82,24 +83,26 @@ def test_waiting_is_given_up(store: Store, storing: Storing, tmp_path: Path) -> 
     assert store.stored == []
 
 
-def test_flush_comes_after_the_checkpoints(store: Store, storing: Storing, tmp_path: Path) -> None:
-    store.may_store.set()
+def test_flush_comes_once_after_the_checkpoints_and_is_waited_for(
+    store: Store, storing: Storing, tmp_path: Path
+) -> None:
     storing.add_checkpoint(make_checkpoint(tmp_path, 1))
-    storing.request_flush()
+    storing.request(store.flush)
+    storing.request(store.flush)
 
+    store.may_store.set()
     storing.wait(give_up=lambda: False)
 
-    assert (store.stored, store.flushes) == ([1], 1)
+    assert store.flushed == [1]
 
 
 def test_error_of_the_thread_is_raised_where_the_run_is_run() -> None:
     def refuse() -> None:
         raise StorageUnavailableError("storage_unavailable", "away")
 
-    storing = Storing(store_checkpoint=lambda _: None, flush=refuse)
-    storing.request_flush()
+    storing = Storing(lambda _: None)
+    storing.request(refuse)
+    storing.wait(give_up=lambda: False)
 
-    with pytest.raises(StorageUnavailableError):
-        storing.wait(give_up=lambda: False)
     with pytest.raises(StorageUnavailableError):
         storing.check()

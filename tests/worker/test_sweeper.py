@@ -13,6 +13,7 @@ from core.db.tables import Run, Worker
 from core.settings import Settings
 from core.states import RunStatus
 from core.storage_errors import StorageUnavailableError
+from core.workers import list_online
 from tests.conditions import wait_until
 from tests.factories import claim_run, make_run, make_worker
 from tests.worker.contexts import make_context
@@ -62,6 +63,19 @@ def test_beat_carries_the_errors_of_the_store(
 
     session.refresh(worker)
     assert worker.storage_errors == 1
+
+
+def test_worker_that_was_forgotten_registers_again(
+    worker: Worker, session: Session, settings: Settings, sessions: SessionFactory, tmp_path: Path
+) -> None:
+    """As after a day's sleep of its host."""
+    session.delete(worker)
+    session.commit()
+    slots = settings.model_copy(update={"worker_slots": 3})
+
+    Sweeper(make_context(slots, sessions, tmp_path, worker_id=worker.id)).sweep()
+
+    assert [(row.id, row.queue, row.slots) for row in list_online(session)] == [(worker.id, "train", 3)]
 
 
 class Rounds:

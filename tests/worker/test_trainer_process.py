@@ -69,7 +69,7 @@ def test_rank_that_dies_takes_the_others_with_it(tmp_path: Path) -> None:
 def test_ranks_that_are_stopped_leave_one_checkpoint(tmp_path: Path) -> None:
     with started(tmp_path, epochs=10_000) as it:
         it.wait_for_step()
-        it.process.stop(grace_seconds=PATIENCE_SECONDS)
+        it.process.terminate()
         lines = it.read_lines()
 
     assert it.status == ExitCode.INTERRUPTED

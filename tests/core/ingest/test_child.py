@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from core.ingest.limits import MEBIBYTE, IngestLimits
 from core.ingest.protocol import JOB_FILE, IngestJob, IngestProgress
 from core.ingest.sandbox import EXIT_ORPHANED
 from tests.pictures import Member, encode, make_archive, make_members, write_zip
+from tests.small_disk import can_mount, small_disk
 
 SMALL_CHILD = IngestLimits(memory_bytes=1024 * MEBIBYTE)
 
@@ -103,6 +105,21 @@ def test_child_leaves_when_its_parent_is_gone(tmp_path: Path) -> None:
 def test_child_that_writes_too_much_fails(tmp_path: Path) -> None:
     with pytest.raises(IngestCrashedError, match="File too large"):
         _run(make_archive(tmp_path / "a.zip", {"cat": 10, "dog": 10}), IngestLimits(max_file_bytes=10_000))
+
+
+@pytest.mark.skipif(not can_mount(), reason="this user may not mount a small disk")
+def test_full_disk_is_neither_a_rejection_nor_a_crash(tmp_path: Path) -> None:
+    archive = make_archive(tmp_path / "a.zip", {"cat": 10, "dog": 10})
+    job = IngestJob(archive=archive, limits=SMALL_CHILD, test_fraction=0.2)
+    work_dir = tmp_path / "work"
+    work_dir.mkdir()
+
+    with small_disk(work_dir, mebibytes=1):
+        (work_dir / "ballast").write_bytes(bytes(1_040_000))
+        with pytest.raises(OSError, match="the disk is full") as caught:
+            run_ingest(job, work_dir, should_stop=lambda: False, on_progress=lambda _: None)
+
+    assert caught.value.errno == errno.ENOSPC
 
 
 def test_child_sees_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

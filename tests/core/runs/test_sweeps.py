@@ -1,14 +1,18 @@
 from datetime import timedelta
+from threading import Thread
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from core.db.session import SessionFactory
 from core.db.tables import Run
 from core.dispatch import take_pending
 from core.runs import claims, lifecycle, sweeps
-from core.runs.types import BUDGET, FailureClass, RunKind, StatusReason
+from core.runs.types import BUDGET, FailureClass, GpuOffer, RunKind, StatusReason
 from core.states import RunStatus
 from core.workers import beat_worker, leave
+from tests.conditions import wait_until
 from tests.factories import claim_run, make_run, make_worker
 
 REASON = StatusReason(code="one_class", message="only one class", hint="add another", owner="data")
@@ -36,7 +40,7 @@ def test_run_whose_lease_expired_is_queued_again(session: Session) -> None:
 def test_lease_that_had_not_expired_by_then_is_kept(session: Session) -> None:
     """What was judged before the database hung holds after it."""
     run = make_run(session)
-    as_of = beat_worker(session, "worker_a")
+    as_of = beat_worker(session, make_worker(session))
     claim_run(session, lease_seconds=0)
 
     assert sweeps.lose_expired(session, as_of=as_of) == 0
@@ -127,6 +131,34 @@ def test_worker_that_left_is_not_kept_reserved(session: Session) -> None:
     assert run.reserved_worker_id == other.id
 
 
+def test_run_that_is_claimed_meanwhile_is_not_reserved(sessions: SessionFactory) -> None:
+    with sessions.begin() as session:
+        run_id = make_patient_run(session, gpus=4).id
+        make_worker(session, gpus=4)
+
+    def reserve() -> None:
+        with sessions.begin() as session:
+            sweeps.reserve_workers(session, after_seconds=50)
+
+    sweep = Thread(target=reserve)
+    with sessions.begin() as session:
+        held = claims.claim(
+            session, queue="train", worker_id="worker_a", lease_seconds=30, gpus=GpuOffer(free=4, total=4)
+        )
+        assert held is not None
+        sweep.start()
+        wait_until(lambda: waits_for_a_lock(sessions), seconds=5)
+    sweep.join()
+
+    with sessions() as session:
+        assert session.get_one(Run, run_id).reserved_worker_id is None
+
+
+def waits_for_a_lock(sessions: SessionFactory) -> bool:
+    with sessions() as session:
+        return bool(session.scalar(text("select count(*) from pg_locks where not granted")))
+
+
 @pytest.mark.parametrize(("gpus", "after_seconds"), [(1, 50), (4, 200)])
 def test_small_or_fresh_runs_reserve_nothing(session: Session, gpus: int, after_seconds: float) -> None:
     make_worker(session, gpus=4)
@@ -176,19 +208,49 @@ def test_run_that_waited_too_long_fails(session: Session) -> None:
     }
 
 
-def test_queued_run_is_hinted_again(session: Session) -> None:
-    make_run(session)
+def make_old_run(session: Session, *, waits_for: Run | None = None, kind: RunKind = RunKind.TRAIN) -> Run:
+    """Its hint was sent a hundred seconds ago."""
+    project_id = None if waits_for is None else waits_for.project_id
+    run = make_run(session, kind=kind, project_id=project_id, waits_for=waits_for)
+    run.hinted_at -= timedelta(seconds=100)
+    session.flush()
     take_pending(session)
-
-    sweeps.hint_again(session, older_than_seconds=-1)
-
-    assert take_pending(session) == {"train"}
+    return run
 
 
-def test_fresh_hint_is_not_repeated(session: Session) -> None:
-    make_run(session)
-    take_pending(session)
-
+def hint_again(session: Session) -> set[str]:
     sweeps.hint_again(session, older_than_seconds=30)
+    return take_pending(session)
 
-    assert take_pending(session) == set()
+
+def test_queue_with_a_claimable_run_is_hinted_again_once_in_a_while(session: Session) -> None:
+    for _ in range(3):
+        make_old_run(session)
+
+    assert hint_again(session) == {"train"}
+    assert hint_again(session) == set()
+
+
+def test_each_queue_is_hinted_by_itself(session: Session) -> None:
+    make_old_run(session)
+    make_old_run(session, kind=RunKind.IMPORT)
+
+    assert hint_again(session) == {"train", "imports"}
+
+
+def test_fresh_hint_counts_for_its_whole_queue(session: Session) -> None:
+    make_old_run(session)
+    make_run(session)
+    take_pending(session)
+
+    assert hint_again(session) == set()
+
+
+def test_runs_that_cannot_start_are_not_hinted_for(session: Session) -> None:
+    awaited = make_old_run(session, kind=RunKind.IMPORT)
+    claim_run(session, queue="imports")
+    make_old_run(session, waits_for=awaited)
+    make_old_run(session).run_after += timedelta(minutes=1)
+    session.flush()
+
+    assert hint_again(session) == set()
