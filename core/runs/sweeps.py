@@ -60,28 +60,6 @@ def hint_again(session: Session, *, older_than_seconds: float) -> None:
             hint_after_commit(session, queue)
 
 
-def _stamp_overdue(session: Session, queue: str, seconds: float) -> bool:
-    """One row bears the stamp of its queue."""
-    overdue = session.scalar(select_overdue(queue, seconds))
-    if overdue is None:
-        return False
-    session.execute(update(Run).where(Run.id == overdue).values(hinted_at=func.clock_timestamp()))
-    return True
-
-
-def select_overdue(queue: str, seconds: float) -> Select[str]:
-    """A claimable run of the queue, unless there was a hint for any of its queued runs in so many seconds.
-
-    The lowest in priority, since claims pass over what is locked here; found by index, as in `eligibility`.
-    """
-    queued = aliased(Run)
-    newest = select(func.max(queued.hinted_at)).where(queued.queue == queue, has_status(queued, RunStatus.QUEUED))
-    is_overdue = and_(newest.scalar_subquery() < in_seconds(-seconds), *is_claimable())
-    in_queue = (Run.queue == queue, has_status(Run, RunStatus.QUEUED))
-    query = select(Run.id).where(*in_queue, case((is_overdue, true()), else_=false()))
-    return query.order_by(Run.priority, Run.project_id, Run.id).limit(1).with_for_update(skip_locked=True)
-
-
 def reserve_workers(session: Session, *, after_seconds: float) -> None:
     """Gives each run of several GPUs that smaller ones have passed for too long a worker that drains for it."""
     workers = list_online(session)
@@ -98,12 +76,6 @@ def reserve_workers(session: Session, *, after_seconds: float) -> None:
         taken.add(chosen)
 
 
-def _reserve(session: Session, run_id: str, worker_id: str | None) -> None:
-    """Unless the run was claimed or cancelled meanwhile."""
-    still_queued = (Run.id == run_id, has_status(Run, RunStatus.QUEUED))
-    session.execute(update(Run).where(*still_queued).values(reserved_worker_id=worker_id))
-
-
 def database_is_young(session: Session, *, seconds: float) -> bool:
     """Whether the database started less than `seconds` ago: beats of that time could not be written."""
     return bool(session.scalar(select(func.pg_postmaster_start_time() > in_seconds(-seconds))))
@@ -113,6 +85,34 @@ def _fail_queued(session: Session, run: Run) -> None:
     awaited = session.get(Run, run.waits_for_run_id) if run.waits_for_run_id else None
     reason = _WAITED_TOO_LONG if awaited is None or awaited.status not in NEVER_COMES else _awaited_failed(awaited)
     set_failed(session, run, reason)
+
+
+def _stamp_overdue(session: Session, queue: str, seconds: float) -> bool:
+    """One row bears the stamp of its queue."""
+    overdue = session.scalar(_select_overdue(queue, seconds))
+    if overdue is None:
+        return False
+    session.execute(update(Run).where(Run.id == overdue).values(hinted_at=func.clock_timestamp()))
+    return True
+
+
+def _select_overdue(queue: str, seconds: float) -> Select[str]:
+    """A claimable run of the queue, unless there was a hint for any of its queued runs in so many seconds.
+
+    The lowest in priority, since claims pass over what is locked here; found by index, as in `eligibility`.
+    """
+    queued = aliased(Run)
+    newest = select(func.max(queued.hinted_at)).where(queued.queue == queue, has_status(queued, RunStatus.QUEUED))
+    is_overdue = and_(newest.scalar_subquery() < in_seconds(-seconds), *is_claimable())
+    in_queue = (Run.queue == queue, has_status(Run, RunStatus.QUEUED))
+    query = select(Run.id).where(*in_queue, case((is_overdue, true()), else_=false()))
+    return query.order_by(Run.priority, Run.project_id, Run.id).limit(1).with_for_update(skip_locked=True)
+
+
+def _reserve(session: Session, run_id: str, worker_id: str | None) -> None:
+    """Unless the run was claimed or cancelled meanwhile."""
+    still_queued = (Run.id == run_id, has_status(Run, RunStatus.QUEUED))
+    session.execute(update(Run).where(*still_queued).values(reserved_worker_id=worker_id))
 
 
 def _worker_lost(run: Run) -> StatusReason:
