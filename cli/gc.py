@@ -30,7 +30,8 @@ def _collect(sessions: SessionFactory, storage: Storage, console: Console, delet
         size_bytes += orphan.size_bytes
         console.print(_describe(orphan), highlight=False, soft_wrap=True)
     done = "deleted" if delete else "found; `bitune gc --delete` deletes them"
-    console.print(f"{objects} objects, {decimal(size_bytes)}, {uploads} unfinished uploads {done}", highlight=False)
+    total = f"{objects} objects, {decimal(size_bytes)}, {uploads} unfinished uploads {done}"
+    console.print(total, highlight=False, soft_wrap=True)
 
 
 def _describe(orphan: Orphan) -> str:

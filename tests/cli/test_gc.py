@@ -48,7 +48,10 @@ def test_dry_run_names_and_deletes_nothing(settings: Settings, storage: Storage)
 
 
 def test_asked_to_it_deletes(settings: Settings, storage: Storage) -> None:
-    assert "1 objects, 2.0 kB, 0 unfinished uploads deleted" in collect(settings, delete=True)
+    said = collect(settings, delete=True)
+
+    assert "jobs/job_x/1/log/: 1 objects, 2.0 kB" in said
+    assert said.endswith("0 unfinished uploads deleted\n")
 
     assert not storage.exists(ORPHAN)
 
