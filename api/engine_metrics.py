@@ -78,7 +78,9 @@ class _StateCollector(Collector):
     def _describe_store(self) -> Iterator[Metric]:
         errors = [((worker.worker_id,), worker.storage_errors) for worker in self._state.workers]
         errors.append((("api",), self._storage_errors))
-        yield _counter("bitune_storage_errors", "Calls of the store that failed after their retries", ["process"], errors)
+        yield _counter(
+            "bitune_storage_errors", "Calls of the store that failed after their retries", ["process"], errors
+        )
         pending, oldest_seconds = self._state.deletions
         yield GaugeMetricFamily("bitune_pending_deletions", "Prefixes that have to leave the store", value=pending)
         yield GaugeMetricFamily(
