@@ -22,12 +22,12 @@ COMMITS = (
     "execution._claim",
     "execution.commit",
     "heartbeat._beat",
+    "latest.flush",
     "preparation._load_rows",
     "preparation._resolve",
     "preparation.prepare_job",
     "segments.flush",
     "trainer._publish",
-    "trainer._record_metrics",
     "trainer._store_checkpoint",
 )
 UPLOADS = ("state.safetensors", "state.json", "manifest.json", "jsonl", "txt", "weights.safetensors", "model.json")
