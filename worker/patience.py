@@ -7,9 +7,8 @@ from concurrent.futures import Future, wait
 from typing import TypeVar
 
 import structlog
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from core.db.session import DATABASE_OUTAGES
 from core.log import keep_ids
 from core.storage_errors import StorageUnavailableError
 
@@ -17,7 +16,7 @@ log = structlog.get_logger()
 
 Result = TypeVar("Result")
 
-OUTAGES = (StorageUnavailableError, OperationalError, PoolTimeoutError)
+OUTAGES = (StorageUnavailableError, *DATABASE_OUTAGES)
 MAX_PAUSE_SECONDS = 30.0
 GIVE_UP_SECONDS = 0.2  # between two looks at whether to
 

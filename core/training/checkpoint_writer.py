@@ -40,7 +40,7 @@ class CheckpointWriter:
         self._saved_at = time.monotonic()
         try:
             save_checkpoint(self._directory / str(step), state, training)
-        except Exception as exc:
+        except Exception as exc:  # libraries say a full disk in errors of their own; any other is raised again
             if not is_disk_full(exc):
                 raise
             self._say_no_space(exc)
