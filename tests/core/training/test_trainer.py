@@ -27,7 +27,7 @@ EACH_METHOD = pytest.mark.parametrize("method", METHODS, ids=lambda method: meth
 
 @pytest.mark.parametrize("method", [BI_TUNING, VANILLA], ids=lambda method: method.type)
 def test_colours_are_learnt(tmp_path: Path, method: ResolvedMethodSpec) -> None:
-    job = make_job(tmp_path, make_spec(method, epochs=10))
+    job = make_job(tmp_path, make_spec(method, epochs=20, learning_rate=0.02))
 
     lines = run_job(job)
 
