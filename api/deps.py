@@ -1,6 +1,6 @@
 """The Annotated aliases that routes use."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Literal, cast
 
 from fastapi import Depends, Query, Request
@@ -20,7 +20,20 @@ def get_principal(request: Request) -> Principal:
     return cast(Principal, request.state.principal)  # set by GateLayer
 
 
-def get_session(services: Annotated[Services, Depends(get_services)]) -> Iterator[Session]:
+async def hold_session_slot(services: Annotated[Services, Depends(get_services)]) -> AsyncIterator[None]:
+    """A crowd waits here, without a thread: were all threads to wait for connections, no session could end.
+
+    The slots are as many as the pool's connections, and its overflow is left to who asks, reads and gives back in one
+    thread.
+    """
+    async with services.session_slots:
+        yield
+
+
+def get_session(
+    services: Annotated[Services, Depends(get_services)],
+    _slot: Annotated[None, Depends(hold_session_slot, scope="function")],
+) -> Iterator[Session]:
     with services.transaction() as session:
         yield session
 

@@ -61,13 +61,17 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _handle)
     for outage in DATABASE_OUTAGES:
         app.add_exception_handler(outage, _handle)
-    app.add_exception_handler(Exception, _handle)
+    app.add_exception_handler(Exception, _handle_unexpected)
 
 
 def render(error: Exception, scope: Scope) -> JSONResponse:
     failure = describe(error)
     if failure.status >= 500:
         log.error("request_failed", status=failure.status, code=failure.code, exc_info=error)
+    return _respond(failure, error, scope)
+
+
+def _respond(failure: Failure, error: Exception, scope: Scope) -> JSONResponse:
     problem = Problem(
         type=f"urn:bitune:problem:{failure.code}",
         title=TITLES.get(failure.status, "Error"),
@@ -114,6 +118,11 @@ def describe(error: Exception) -> Failure:
 
 async def _handle(request: Request, error: Exception) -> JSONResponse:
     return render(error, request.scope)
+
+
+async def _handle_unexpected(request: Request, error: Exception) -> JSONResponse:
+    """Logs nothing: Starlette raises the error again once this is sent, and the outermost layer logs it."""
+    return _respond(describe(error), error, request.scope)
 
 
 def _describe_validation(error: RequestValidationError) -> Failure:

@@ -55,7 +55,7 @@ class RequestIdLayer:
                 log.info("client_gone")
             except Exception as exc:  # the outermost edge: whatever it is becomes a 500
                 if status:
-                    log.exception("response_broke_off")
+                    log.exception("request_failed", status=status)
                 else:
                     await render(exc, scope)(scope, receive, send_with_id)
             seconds = round(time.monotonic() - began_at, 4)

@@ -1,5 +1,6 @@
 """Makes the API: `uvicorn --factory api.main:create_app`."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -52,6 +53,7 @@ def _make_services(settings: Settings) -> Services:
         settings=settings,
         engine=engine,
         sessions=sessions,
+        session_slots=asyncio.Semaphore(settings.database_pool_size),
         storage=storage,
         dispatcher=dispatcher,
         probes=Probes(list_checks(engine, dispatcher, storage)),

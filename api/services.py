@@ -1,5 +1,6 @@
 """What one API process holds, made once by `create_app` and closed with it."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ class Services:
     settings: Settings
     engine: Engine
     sessions: SessionFactory
+    session_slots: asyncio.Semaphore  # of requests that keep a session from one thread to the next
     storage: Storage
     dispatcher: Dispatcher
     probes: Probes

@@ -3,9 +3,12 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import select
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.testing import capture_logs
 
+from api.errors import add_error_handlers
 from api.layers import RequestIdLayer
 from core.db.session import SessionFactory
 from core.db.tables import Deletion, Upload
@@ -117,17 +120,35 @@ def test_upload_over_the_limit_leaves_nothing(client: httpx.Client, sessions: Se
         assert len(session.scalars(select(Deletion)).all()) <= 1
 
 
+def ask_in_process(app: ASGIApp) -> httpx.Response:
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app=RequestIdLayer(app))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.get("/jobs")
+
+    return asyncio.run(ask())
+
+
 def test_crash_of_ours_is_a_problem_without_details() -> None:
     async def crash(scope: Scope, receive: Receive, send: Send) -> None:
         raise RuntimeError("a secret detail")
 
-    transport = httpx.ASGITransport(app=RequestIdLayer(crash))
-
-    async def ask() -> httpx.Response:
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            return await client.get("/jobs")
-
-    answer = asyncio.run(ask())
+    answer = ask_in_process(crash)
 
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert "secret" not in answer.text
+
+
+def test_crash_of_a_route_is_logged_once() -> None:
+    app = FastAPI()
+    add_error_handlers(app)
+
+    @app.get("/jobs")
+    async def crash() -> None:
+        raise RuntimeError("a secret detail")
+
+    with capture_logs() as logs:
+        answer = ask_in_process(app)
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["request_failed"]

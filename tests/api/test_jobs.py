@@ -159,11 +159,13 @@ def test_running_job_shows_its_attempt(client: httpx.Client, sessions: SessionFa
     assert [attempt["number"] for attempt in job["attempts"]] == [1]
 
 
-def test_crowd_of_pollers_is_answered(client: httpx.Client, dataset_id: str) -> None:
+@pytest.mark.parametrize("path", ["/jobs/{job_id}", "/jobs", "/jobs/{job_id}/events"])
+def test_crowd_of_pollers_is_answered(client: httpx.Client, dataset_id: str, path: str) -> None:
     job_id = client.post("/jobs", json={"dataset_id": dataset_id, "backbone": "tiny"}).json()["id"]
+    url = path.format(job_id=job_id)
 
     with ThreadPoolExecutor(100) as pool:
-        answers = list(pool.map(lambda _: client.get(f"/jobs/{job_id}").status_code, range(300)))
+        answers = list(pool.map(lambda _: client.get(url).status_code, range(300)))
 
     assert set(answers) == {200}
 
