@@ -22,9 +22,10 @@ from rich.table import Table
 from cli.postgres import Postgres
 from cli.seaweed import Seaweed
 from cli.valkey import Valkey
+from core.states import TERMINAL
 from tests.chaos.client import Client
 from tests.chaos.history import End, History
-from tests.chaos.load import TERMINAL, VARIANTS, Load, make_archive
+from tests.chaos.load import VARIANTS, Load, make_archive
 from tests.chaos.records import Records
 from tests.chaos.stack import SLOTS, Stack, run_stack
 from tests.conditions import wait_until
