@@ -1,7 +1,7 @@
 """How fast a job can be polled: `python -m benchmarks.polling`.
 
-Rounds against the real API and against a bare route with the same layers take turns; their ratio is what counts. Exits 1
-when the ratio of requests per second, or that of the p99s, is below 0.4.
+Rounds against the real API and against a bare route with the same layers take turns; their ratio is what counts.
+Exits 1 when the ratio of requests per second, or that of the p99s, is below 0.4.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """What became of an outage: good or not, and its row in the table."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -42,6 +43,8 @@ class Outcome:
         wrong: Counter[str] = Counter()
         for asker in self.askers:
             question, right = asker.question, asker.question.find_right(self.server)
+            if not asker.answers:
+                wrong[f"{question.method} {question.path}: never asked"] += 1
             for answer in asker.answers:
                 if answer.status not in right:
                     wrong[f"{question.method} {question.path}: {answer.status}"] += 1
@@ -55,7 +58,7 @@ class Outcome:
         return [accepted_id for asker in posters for accepted_id in asker.list_accepted()]
 
     def find_slowest_seconds(self) -> float:
-        return max(answer.seconds for asker in self.askers for answer in asker.answers)
+        return max((answer.seconds for asker in self.askers for answer in asker.answers), default=math.inf)
 
     def is_good(self) -> bool:
         is_answered = not self.count_wrong() and self.find_slowest_seconds() <= ANSWER_SECONDS
