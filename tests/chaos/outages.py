@@ -25,7 +25,7 @@ from cli.seaweed import Seaweed
 from cli.valkey import Valkey
 from tests.chaos.background import running_beside
 from tests.chaos.client import Client
-from tests.chaos.load import TERMINAL, make_archive
+from tests.chaos.load import POLL_SECONDS, TERMINAL, make_archive
 from tests.chaos.outage_report import COLUMNS, Outcome, make_cells
 from tests.chaos.outage_requests import (
     SHORT_EPOCHS,
@@ -49,7 +49,7 @@ Server = Postgres | Valkey | Seaweed
 
 
 class Fate(NamedTuple):
-    """How a job ended."""
+    """How a job ended, or stands when it does not end."""
 
     status: str
     weights_sha256: tuple[str, ...]  # of its models
@@ -169,11 +169,16 @@ class Outages:
         outcome.attempts = max(self._records.find_status(job_id)[1] for job_id in fates)
 
     def _settle(self) -> dict[str, Fate]:
-        """Waits until all jobs have ended; how those did that have not been asked for before."""
-        wait_until(lambda: all(end.status in TERMINAL for end in self._records.list_ends()), seconds=JOB_SECONDS)
+        """How jobs ended that have not been asked for before; one that does not end is not waited for without end."""
+        give_up_at = time.monotonic() + JOB_SECONDS
+        while not self._have_all_ended() and time.monotonic() < give_up_at:
+            time.sleep(POLL_SECONDS)
         ends = [end for end in self._records.list_ends() if end.job_id not in self._settled]
         self._settled |= {end.job_id for end in ends}
         return {end.job_id: Fate(end.status, tuple(end.weights_sha256)) for end in ends}
+
+    def _have_all_ended(self) -> bool:
+        return all(end.status in TERMINAL for end in self._records.list_ends())
 
     def _follow_uploads(self, outcome: Outcome) -> None:
         for dataset_id in outcome.list_accepted("/datasets"):
