@@ -1,8 +1,8 @@
 """How fast the engine hands out jobs: `python -m benchmarks.dispatch`.
 
 Worker processes claim and end jobs whose trainer does nothing, in turn in a table without finished jobs and in one full
-of them. Exits 1 when the finished jobs make anything slower by more than 20 %, or when a claim reads more than a few
-rows a project.
+of them. Exits 1 when the finished jobs cost the database more than 20 % of computing time, or when a claim reads more
+than a few rows a project.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from statistics import median, quantiles
 from rich.console import Console
 from sqlalchemy import Connection, text
 
-from benchmarks.dispatch_results import FLAT, Result, find_growth, find_medians, make_table
+from benchmarks.dispatch_results import FLAT, JUDGED, Result, find_growth, find_medians, make_table
 from benchmarks.idle_worker import ONE_GPU, Shift, work_until_empty
 from benchmarks.plans import Execution, execute_explained, explain
 from benchmarks.rows import count_unfinished, fill
@@ -28,7 +28,7 @@ MOST_ROWS = 3 * PROJECTS  # of thousands in the queue: no group is sorted, no ta
 INDEX = "ix_runs_queued"
 EXPLAINED = 50
 CLAIM = select_best().params(make_parameters(queue="train", worker_id="worker", gpus=ONE_GPU))
-console = Console(stderr=True, width=140)
+console = Console(stderr=True, width=160)
 
 
 def main() -> int:
@@ -125,6 +125,7 @@ def _summarize(
         claim_p50_ms=round(1000 * percentiles[49], 2),
         claim_p99_ms=round(1000 * percentiles[98], 2),
         database_ms_per_job=round(worked_milliseconds / len(seconds), 2),
+        database_cpu_ms_per_job=round(1000 * sum(shift.database_cpu_seconds for shift in shifts) / len(seconds), 3),
         query_ms=round(median(one.milliseconds for one in executions), 3),
         query_pages=median(one.pages for one in executions),
         query_most_rows=max(one.most_rows for one in executions),
@@ -133,9 +134,11 @@ def _summarize(
 
 def _report(results: list[Result], plan: str) -> int:
     growth = find_growth(results)
-    console.print(plan, highlight=False)
+    console.print(plan, highlight=False, soft_wrap=True)
     console.print(make_table(find_medians(results)))
-    console.print(f"slower by the finished jobs, median of all pairs (flat is at most {FLAT}): {growth}")
+    console.print("times as slow with the finished jobs, median of all pairs:")
+    for name, factor in growth.items():
+        console.print(f"  {name}: {factor}" + (f" (flat is at most {FLAT})" if name in JUDGED else ""))
     print(json.dumps({"results": [result._asdict() for result in results], "growth": growth}))
     complaints = _find_complaints(results, growth, plan)
     for complaint in complaints:
@@ -144,12 +147,12 @@ def _report(results: list[Result], plan: str) -> int:
 
 
 def _find_complaints(results: list[Result], growth: dict[str, float], plan: str) -> list[str]:
-    complaints = [f"not flat: {name} grows by {factor}" for name, factor in growth.items() if factor > FLAT]
+    complaints = [f"not flat: {name} is {growth[name]} times as much" for name in sorted(JUDGED) if growth[name] > FLAT]
     most_rows = max(result.query_most_rows for result in results)
     if most_rows > MOST_ROWS:
         complaints.append(f"a claim reads {most_rows} rows in one step, more than {MOST_ROWS}")
     if INDEX not in plan or "Seq Scan on runs" in plan:
-        complaints.append(f"the plan does not use {INDEX} alone")
+        complaints.append(f"the plan does not walk {INDEX}, or reads the whole table")
     return complaints
 
 

@@ -9,6 +9,7 @@ RESULT = Result(
     claim_p50_ms=2.0,
     claim_p99_ms=9.0,
     database_ms_per_job=4.0,
+    database_cpu_ms_per_job=1.0,
     query_ms=0.3,
     query_pages=60,
     query_most_rows=11,
@@ -17,12 +18,16 @@ EMPTY, FULL = RESULT, RESULT._replace(finished_before=1000)
 
 
 def test_growth_is_of_the_full_table_whichever_was_first() -> None:
-    slow = FULL._replace(claims_per_second=50.0, claim_p50_ms=6.0, database_ms_per_job=16.0, query_ms=1.5)
+    slow = FULL._replace(
+        claims_per_second=50.0, claim_p50_ms=6.0, database_ms_per_job=16.0, database_cpu_ms_per_job=1.1, query_ms=1.5
+    )
 
     assert find_growth([EMPTY, slow, slow, EMPTY]) == {
         "seconds_per_claim": 2.0,
         "claim_p50_ms": 3.0,
+        "claim_p99_ms": 1.0,
         "database_ms_per_job": 4.0,
+        "database_cpu_ms_per_job": 1.1,
         "query_ms": 5.0,
     }
 
