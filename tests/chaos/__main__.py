@@ -11,9 +11,11 @@ from pathlib import Path
 from rich.console import Console
 
 from core.db.session import make_session_factory
-from tests.chaos.checker import TERMINAL, check, find_gaps
+from core.states import TERMINAL
+from tests.chaos.checker import check, find_gaps
 from tests.chaos.client import Client
 from tests.chaos.history import History
+from tests.chaos.import_faults import ImportFaults
 from tests.chaos.job_faults import JobFaults
 from tests.chaos.load import VARIANTS, Load, make_archive
 from tests.chaos.process_faults import ProcessFaults
@@ -64,8 +66,9 @@ class _Run:
 
     def run(self) -> None:
         self._say("importing the pictures")
+        archive = make_archive()
         with Client(self._stack.url, self._stack.key) as client:
-            dataset_id = client.import_dataset(make_archive())
+            dataset_id = client.import_dataset(archive)
         load = Load(self._stack, self._records, self._history, dataset_id, variants=self._options.variants)
         self._say("training each variant undisturbed")
         load.run_references()
@@ -76,18 +79,20 @@ class _Run:
             Client(self._stack.url, self._stack.key) as client,
         ):
             jobs = JobFaults(client, self._records, load, processes)
-            self._disturb(load, processes, jobs)
+            imports = ImportFaults(self._stack, client, self._records, archive)
+            self._disturb(load, processes, jobs, imports)
             self._say("waiting for the last jobs")
             self._wait_until_quiet(jobs)
+            load.poll_all()
             self._look_at_workers()
         self._verify()
         self._engine.dispose()
 
-    def _disturb(self, load: Load, processes: ProcessFaults, jobs: JobFaults) -> None:
+    def _disturb(self, load: Load, processes: ProcessFaults, jobs: JobFaults, imports: ImportFaults) -> None:
         servers = ServerFaults(self._stack, self._records)
         control = self._options.control
         lanes = (
-            make_lanes(processes, servers, jobs)
+            make_lanes(processes, servers, jobs, imports)
             if control is None
             else make_control_lanes(control, processes, self._stack)
         )
@@ -130,6 +135,7 @@ class _Run:
         history = self._history
         history.accepted = self._records.list_accepted()
         history.ends = self._records.list_ends()
+        history.imports = self._records.list_imports()
         history.changes = self._records.list_changes()
         history.writes = self._records.list_writes()
         history.attempts = self._records.list_attempts()

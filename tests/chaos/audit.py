@@ -21,7 +21,8 @@ begin
 end $$;
 create trigger chaos_created after insert on runs for each row execute function chaos_note_change();
 create trigger chaos_changed after update on runs for each row
-    when (old.status is distinct from new.status or old.attempt is distinct from new.attempt)
+    when (old.status is distinct from new.status or old.attempt is distinct from new.attempt
+        or old.worker_id is distinct from new.worker_id)
     execute function chaos_note_change();
 
 create function chaos_note_write() returns trigger language plpgsql as $$
@@ -32,6 +33,17 @@ begin
     return new;
 end $$;
 create trigger chaos_checkpoint after insert on checkpoints for each row execute function chaos_note_write();
+create function chaos_note_progress() returns trigger language plpgsql as $$
+begin
+    insert into chaos_writes (run_id, written, attempt, holder, run_status)
+    select runs.id, tg_table_name, new.number, runs.attempt, runs.status from runs where runs.id = new.run_id;
+    return new;
+end $$;
+create trigger chaos_progress after update on attempts for each row
+    when (old.resumed_from_step is distinct from new.resumed_from_step
+        or old.metric_segments is distinct from new.metric_segments
+        or old.log_segments is distinct from new.log_segments)
+    execute function chaos_note_progress();
 create trigger chaos_model after insert on models for each row execute function chaos_note_write();
 """
 

@@ -3,11 +3,10 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
-from tests.chaos.history import STOPPED_WORKER, Accepted, Change, End, History, Injected
+from core.states import TERMINAL
+from tests.chaos.history import STOPPED_AT_POINT, STOPPED_WORKER, Accepted, Change, End, History, Injected
 from tests.chaos.steps import find_steps_back, find_wrong_resumes
 from tests.chaos.violation import Kind, Violation
-
-TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
 
 MIN_ENDED = 3
 STOP_SECONDS = 10.0  # in which a cancel or a pause has its trainers gone
@@ -24,6 +23,7 @@ def find_gaps(history: History) -> Iterator[str]:
         yield f"only {ended} jobs ended beside the undisturbed ones"
     if not history.polls:
         yield "no poll was answered"
+    yield from (f"a lane ended early: {text}" for text in history.broken_lanes)
 
 
 def find_lost(history: History) -> Iterator[Violation]:
@@ -37,6 +37,15 @@ def find_lost(history: History) -> Iterator[Violation]:
             yield Violation("lost", "I1", job.job_id, problem)
 
 
+def find_lost_imports(history: History) -> Iterator[Violation]:
+    """I1 and I4 for datasets: each is ready, with the samples of the undisturbed one."""
+    for item in history.imports:
+        if item.status != "succeeded":
+            yield Violation("lost", "I1", None, f"the import of {item.dataset_id} is {item.status}")
+        elif item.classes != history.imports[0].classes:
+            yield Violation("different", "I4", None, f"{item.dataset_id} has {item.classes}")
+
+
 def find_second_ends(history: History) -> Iterator[Violation]:
     """I2: an end is final; I1: there is one."""
     for run_id, changes in _group_changes(history).items():
@@ -44,6 +53,16 @@ def find_second_ends(history: History) -> Iterator[Violation]:
         if ended and ended[0] != len(changes) - 1:
             texts = [f"{change.status}/{change.attempt}" for change in changes[ended[0] :]]
             yield Violation("doubled", "I2", _find_job(history, run_id), f"it went on after its end: {texts}")
+
+
+def find_wrong_answers(history: History) -> Iterator[Violation]:
+    """I1: an accepted job is there for whoever asks; I2: an end that was told stays."""
+    for refusal in history.refusals:
+        yield Violation("lost", "I1", refusal.job_id, f"it was answered {refusal.status_code}: {refusal.text}")
+    ends = {end.job_id: end.status for end in history.ends}
+    for poll in history.polls:
+        if poll.status in TERMINAL and poll.status != ends.get(poll.job_id):
+            yield Violation("doubled", "I2", poll.job_id, f"it was said to be {poll.status}: {ends.get(poll.job_id)}")
 
 
 def find_second_models(history: History) -> Iterator[Violation]:
@@ -70,8 +89,8 @@ def find_different(history: History) -> Iterator[Violation]:
 
 def find_corrupted(history: History) -> Iterator[Violation]:
     """I5: what a row promises is in the store."""
-    for text in history.damaged:
-        yield Violation("corrupted", "I5", None, text)
+    for damage in history.damaged:
+        yield Violation("corrupted", "I5", damage.job_id, damage.text)
 
 
 def find_unfenced(history: History) -> Iterator[Violation]:
@@ -114,7 +133,9 @@ def find_late_stops(history: History) -> Iterator[Violation]:
 
 INVARIANTS: tuple[Callable[[History], Iterator[Violation]], ...] = (
     find_lost,
+    find_lost_imports,
     find_second_ends,
+    find_wrong_answers,
     find_second_models,
     find_different,
     find_corrupted,
@@ -147,7 +168,7 @@ def _find_problem(job: Accepted, end: End | None) -> str | None:
 def _sum_standstill(history: History, injected: Injected, seconds: float) -> float:
     """For how long a SIGSTOP kept the worker of its run from acting."""
     end = injected.at + seconds
-    stops = [fault for fault in history.faults if fault.fault == STOPPED_WORKER]
+    stops = [fault for fault in history.faults if fault.fault in {STOPPED_WORKER, STOPPED_AT_POINT}]
     return sum(
         max(0.0, min(stop.healed_at, end) - max(stop.at, injected.at))
         for stop in stops

@@ -37,15 +37,19 @@ class Client:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             answer = self.ask(method, path, **options)
-            if answer is not None and answer.status_code < 500:
+            if answer is not None and answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 return answer
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{method} {path} is not answered")
             time.sleep(RETRY_SECONDS)
 
-    def import_dataset(self, archive: bytes) -> str:
+    def upload(self, archive: bytes) -> str:
         answer = self.insist("POST", "/datasets", files={"file": ("cells.zip", archive)}, data={"name": "cells"})
-        dataset_id = str(answer.json()["id"])
+        assert answer.status_code == httpx.codes.ACCEPTED, answer.text
+        return str(answer.json()["id"])
+
+    def import_dataset(self, archive: bytes) -> str:
+        dataset_id = self.upload(archive)
 
         def is_over() -> bool:
             return bool(self.insist("GET", f"/datasets/{dataset_id}").json()["status"] != "importing")

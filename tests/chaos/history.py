@@ -1,12 +1,13 @@
 """What a chaos run writes down: answers of the API, changes of runs, faults. The checker reads nothing else."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Expectation = Literal["model", "stop", "poison", "any"]
-Table = Literal["checkpoints", "models"]
+Table = Literal["attempts", "checkpoints", "models"]
 
 STOPPED_WORKER = "worker: SIGSTOP past the lease"
+STOPPED_AT_POINT = "worker: SIGSTOP at a named point"
 DAMAGED_CHECKPOINTS = "store: damaged checkpoints"  # the one fault that may cost progress
 
 
@@ -38,8 +39,26 @@ class Poll:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """An answer about an accepted job that is neither the job nor "try again"."""
+
+    at: float
+    job_id: str
+    status_code: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A row whose bytes are not in the store as it says."""
+
+    job_id: str | None
+    text: str
+
+
+@dataclass(frozen=True)
 class Change:
-    """A run's status or attempt as a trigger of the database saw it change."""
+    """A run's status, attempt or worker as a trigger of the database saw it change."""
 
     at: float
     run_id: str
@@ -81,6 +100,15 @@ class End:
 
 
 @dataclass(frozen=True)
+class Import:
+    """How a dataset stood in the end: all are of one archive."""
+
+    dataset_id: str
+    status: str  # of its run
+    classes: list[dict[str, Any]] | None  # their samples by split, as the API shows them
+
+
+@dataclass(frozen=True)
 class Injected:
     """A fault as it was injected; `run_ids` are those that it hit, `healed_at` is when its cause was gone.
 
@@ -103,11 +131,14 @@ class History:
     acknowledged: list[str] = field(default_factory=list)  # jobs whose 202 a client saw
     accepted: list[Accepted] = field(default_factory=list)
     polls: list[Poll] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
     ready_at: list[float] = field(default_factory=list)  # when `/readyz` said that all is well
     changes: list[Change] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     ends: list[End] = field(default_factory=list)
+    imports: list[Import] = field(default_factory=list)  # the first is undisturbed
     faults: list[Injected] = field(default_factory=list)
-    damaged: list[str] = field(default_factory=list)  # rows whose bytes are not in the store as recorded
+    broken_lanes: list[str] = field(default_factory=list)  # in which the suite itself failed
+    damaged: list[Damage] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)  # processes, files and objects that nobody owns

@@ -6,9 +6,10 @@ import time
 from collections.abc import Sequence
 
 from core.runs.types import MAX_LOSSES
+from core.states import TERMINAL
 from tests.chaos.client import Client
 from tests.chaos.history import Injected
-from tests.chaos.load import POISON, TERMINAL, Load
+from tests.chaos.load import POISON, Load
 from tests.chaos.process_faults import POLL_SECONDS, ProcessFaults, find_trainers, is_there
 from tests.chaos.records import Records
 from tests.end_to_end.faults import signal_all
@@ -30,7 +31,8 @@ class JobFaults:
         """At any moment: queued, preparing, training, finishing, finished."""
         job_id = self._load.post("bi_tuning-0", expects="stop")
         time.sleep(rng.uniform(0, RACE_SECONDS))
-        return self._cancel("job: cancelled in a race", job_id)
+        run_id = next(job.run_id for job in self._records.list_accepted() if job.job_id == job_id)
+        return self._cancel("job: cancelled in a race", job_id, find_trainers(run_id))
 
     def cancel_hanging(self, _: random.Random) -> Injected | None:
         """The trainer cannot obey SIGTERM."""
@@ -39,7 +41,18 @@ class JobFaults:
         trainers = [] if victim is None else find_trainers(victim.run_id)
         if not signal_all(trainers, signal.SIGSTOP):
             return None
-        return self._cancel("job: cancelled, trainer ignores SIGTERM", job_id, trainers)
+        return self._cancel("job: cancelled, trainer cannot obey", job_id, trainers)
+
+    def cancel_pausing(self, rng: random.Random) -> Injected | None:
+        """The second order comes while the first is being obeyed, and it is the last word."""
+        job_id = self._load.post("bi_tuning-0", expects="stop")
+        victim = self._processes.wait_for_training(job_id)
+        if victim is None:
+            return None
+        trainers = find_trainers(victim.run_id)
+        self._client.insist("POST", f"/jobs/{job_id}/pause")
+        time.sleep(rng.uniform(0, 1.5))
+        return self._cancel("job: cancelled while it pauses", job_id, trainers)
 
     def pause(self, rng: random.Random) -> Injected | None:
         running = self._records.list_running()
@@ -80,7 +93,7 @@ class JobFaults:
             time.sleep(POLL_SECONDS)
         return Injected(f"job: kills its worker {MAX_LOSSES} times", at, at, [run_id])
 
-    def _cancel(self, fault: str, job_id: str, trainers: Sequence[int] = ()) -> Injected:
+    def _cancel(self, fault: str, job_id: str, trainers: Sequence[int]) -> Injected:
         self._client.insist("POST", f"/jobs/{job_id}/cancel")
         at = time.time()
         seconds = _measure_stop(trainers, at)
@@ -88,12 +101,11 @@ class JobFaults:
         run_id = next(job.run_id for job in self._records.list_accepted() if job.job_id == job_id)
         return Injected(fault, at, at, [run_id], stopped_seconds=seconds)
 
-    def _wait_for(self, job_id: str, statuses: frozenset[str]) -> str:
-        """The status after the patience too, whatever it is: the checker will say what it means."""
+    def _wait_for(self, job_id: str, statuses: frozenset[str]) -> None:
+        """Or until the patience is over: the checker will say what that means."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while (status := self._records.find_status(job_id)[0]) not in statuses and time.monotonic() < deadline:
+        while self._records.find_status(job_id)[0] not in statuses and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
-        return status
 
 
 def _measure_stop(trainers: Sequence[int], since: float) -> float | None:

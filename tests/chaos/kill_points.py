@@ -1,7 +1,7 @@
-"""Named points around every commit and every upload of a worker, at which it kills itself when a file says so.
+"""Named points around the commits and uploads of a worker, at which it kills or stops itself when a file says so.
 
 A commit is named by the function of `worker` that makes it, an upload by what it stores: no line of the product knows
-of them. An armed point is a file of that name; whoever removes it dies.
+of them. An armed point is a file of that name with the signal's number in it; whoever removes it gets the signal.
 """
 
 import inspect
@@ -19,6 +19,8 @@ DIRECTORY_VARIABLE = "BITUNE_CHAOS_POINTS"
 GLUE = frozenset({"worker.context", "worker.patience"})  # what lies between a commit and who wants it
 
 COMMITS = (
+    "collector._delete",
+    "collector._empty_outbox",
     "execution._claim",
     "execution.commit",
     "heartbeat._beat",
@@ -27,12 +29,29 @@ COMMITS = (
     "preparation._resolve",
     "preparation.prepare_job",
     "segments.flush",
+    "sweeper.sweep",
     "trainer._publish",
     "trainer._store_checkpoint",
 )
+COMMITS_ELSEWHERE = {  # of a worker, but not while it trains
+    "collector._collect_orphans": "a day after the bucket was claimed",
+    "collector._orphans_are_due": "writes nothing until then",
+    "importer.*": "the importer's, which is killed as a whole",
+    "lifecycle.*": "before the first and after the last run",
+    "prober.*": "no job",
+}
 UPLOADS = ("state.safetensors", "state.json", "manifest.json", "jsonl", "txt", "weights.safetensors", "model.json")
 _KEY = "chaos_key"  # in botocore's context of a request, whose values have many types
 NAMES = tuple(f"{moment}-{name}" for name in (*COMMITS, *UPLOADS) for moment in ("before", "after"))
+STOPS = (  # a worker that wakes here finds that its run may be somebody else's
+    "after-execution._claim",
+    "before-segments.flush",
+    "after-state.safetensors",
+    "before-trainer._store_checkpoint",
+    "after-weights.safetensors",
+    "before-trainer._publish",
+    "after-trainer._publish",
+)
 
 
 def install_kill_points() -> None:
@@ -75,7 +94,8 @@ def _name_upload(context: dict[str, Any]) -> str:
 
 def _reach(directory: Path, name: str) -> None:
     try:
+        number = int((directory / name).read_text())
         (directory / name).unlink()
     except FileNotFoundError:
         return
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.Signals(number))

@@ -11,15 +11,15 @@ from io import BytesIO
 import httpx
 
 from cli.demo.cells import draw_cells
+from core.states import TERMINAL
 from tests.chaos.background import running_beside
 from tests.chaos.client import Client, Json
-from tests.chaos.history import Expectation, History, Poll
+from tests.chaos.history import Expectation, History, Poll, Refusal
 from tests.chaos.records import Records
 from tests.chaos.stack import BACKBONE, Stack
 
 POLL_SECONDS = 0.4
 CELLS = 60
-TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
 EPOCHS = 30  # of two steps
 VARIANTS: dict[str, Json] = {
     "bi_tuning-0": {"method": {"type": "bi_tuning"}, "seed": 0},
@@ -74,6 +74,12 @@ class Load:
     def watched(self) -> AbstractContextManager[None]:
         return running_beside("poller", self._poll_jobs)
 
+    def poll_all(self) -> None:
+        """Every accepted job once more: what was said of an end has to hold."""
+        with self._make_client() as client:
+            for job_id in self._history.acknowledged:
+                self._note(job_id, client.insist("GET", f"/jobs/{job_id}"))
+
     def _make_client(self) -> Client:
         return Client(self._stack.url, self._stack.key)
 
@@ -92,7 +98,12 @@ class Load:
 
     def _poll(self, client: Client, job_id: str) -> None:
         answer = client.ask("GET", f"/jobs/{job_id}")
-        if answer is None or answer.status_code != httpx.codes.OK:
+        if answer is not None and answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            self._note(job_id, answer)
+
+    def _note(self, job_id: str, answer: httpx.Response) -> None:
+        if answer.status_code != httpx.codes.OK:
+            self._history.refusals.append(Refusal(time.time(), job_id, answer.status_code, answer.text[:200]))
             return
         poll = _read_poll(answer.json())
         self._history.polls.append(poll)

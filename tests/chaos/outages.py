@@ -23,9 +23,10 @@ from cli.demo.cells import draw_cells
 from cli.postgres import Postgres
 from cli.seaweed import Seaweed
 from cli.valkey import Valkey
+from core.states import TERMINAL
 from tests.chaos.background import running_beside
 from tests.chaos.client import Client
-from tests.chaos.load import POLL_SECONDS, TERMINAL, make_archive
+from tests.chaos.load import POLL_SECONDS, make_archive
 from tests.chaos.outage_report import COLUMNS, Outcome, make_cells
 from tests.chaos.outage_requests import (
     SHORT_EPOCHS,

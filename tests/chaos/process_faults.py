@@ -13,8 +13,8 @@ from cli.process import GuardedProcess
 from core.runs.types import MAX_LOSSES
 from tests.chaos.background import running_beside
 from tests.chaos.client import Client
-from tests.chaos.history import STOPPED_WORKER, Injected
-from tests.chaos.kill_points import NAMES
+from tests.chaos.history import STOPPED_AT_POINT, STOPPED_WORKER, Injected
+from tests.chaos.kill_points import NAMES, STOPS
 from tests.chaos.load import VARIANTS, Load
 from tests.chaos.records import Records, RunningJob
 from tests.chaos.stack import LEASE_SECONDS, STALL_SECONDS, Stack
@@ -57,16 +57,35 @@ class ProcessFaults:
         """The worker that gets there kills itself, whatever it runs by then."""
         if self._records.find_most_losses() + 1 >= MAX_LOSSES:
             return None
-        point = self._stack.points_dir / next(self._points)
-        point.touch()
-        deadline = time.monotonic() + POINT_SECONDS
-        while point.exists() and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
-        if point.exists():
-            point.unlink(missing_ok=True)
+        name = next(self._points)
+        held = self._wait_at(name, signal.SIGKILL)
+        hit = [job.run_id for job in held if not is_there(job.worker_pid)]
+        return _now("worker: kill -9 at a named point", hit, name) if hit else None
+
+    def stop_at_point(self, rng: random.Random) -> Injected | None:
+        """The worker stops there, and wakes when its run may be somebody else's; its trainer goes on."""
+        name = rng.choice(STOPS)
+        stopped = [job for job in self._wait_at(name, signal.SIGSTOP) if is_stopped(job.worker_pid)]
+        if not stopped:
             return None
-        hit = [job.run_id for job in self._records.list_running() if not Path("/proc", str(job.worker_pid)).exists()]
-        return _now("worker: kill -9 at a named point", hit, point.name)
+        started_at = time.time()
+        time.sleep(LEASE_SECONDS + rng.uniform(1.0, 2.5))
+        signal_all([job.worker_pid for job in stopped], signal.SIGCONT)
+        return Injected(STOPPED_AT_POINT, started_at, time.time(), [job.run_id for job in stopped], name)
+
+    def _wait_at(self, name: str, number: signal.Signals) -> list[RunningJob]:
+        """The jobs that ran when a worker got there and so a signal; none if nobody got there in time."""
+        point, prepared = self._stack.points_dir / name, self._stack.points_dir / f".{name}"
+        prepared.write_text(str(int(number)))
+        prepared.rename(point)
+        deadline = time.monotonic() + POINT_SECONDS
+        held: list[RunningJob] = []
+        while point.exists() and time.monotonic() < deadline:
+            held = self._records.list_running()
+            time.sleep(POLL_SECONDS)
+        reached = not point.exists()
+        point.unlink(missing_ok=True)
+        return [*held, *self._records.list_running()] if reached else []
 
     def stop_worker(self, rng: random.Random) -> Injected | None:
         """For longer than the lease; then it goes on as if nothing had happened."""
@@ -87,7 +106,7 @@ class ProcessFaults:
             return None
         started_at = time.time()
         signal_all([victim.worker_pid], signal.SIGTERM)
-        wait_until(lambda: not Path("/proc", str(victim.worker_pid)).exists(), seconds=SHUTDOWN_SECONDS)
+        wait_until(lambda: not is_there(victim.worker_pid), seconds=SHUTDOWN_SECONDS)
         return Injected("worker: SIGTERM (a deploy)", started_at, started_at, [victim.run_id])
 
     def kill_api(self, _: random.Random) -> Injected | None:
@@ -142,11 +161,8 @@ class ProcessFaults:
                     process.start()
 
     def _choose(self, rng: random.Random) -> RunningJob | None:
-        running = [
-            job
-            for job in self._records.list_running()
-            if job.name in VARIANTS and job.stage == "training" and job.losses + 1 < MAX_LOSSES
-        ]
+        """In any stage; most of a job's life is training."""
+        running = [job for job in self._records.list_running() if job.name in VARIANTS and job.losses + 1 < MAX_LOSSES]
         return rng.choice(running) if running else None
 
     def _find_worker(self, pid: int) -> GuardedProcess | None:
@@ -166,6 +182,15 @@ def find_trainers(run_id: str) -> list[int]:
 
 def is_there(pid: int) -> bool:
     return Path("/proc", str(pid)).exists()
+
+
+def is_stopped(pid: int) -> bool:
+    """By a SIGSTOP."""
+    try:
+        stat = Path("/proc", str(pid), "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] == "T"
 
 
 def _read_size_bytes(pid: int) -> int:

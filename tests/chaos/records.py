@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from tests.chaos.audit import read_changes, read_writes
-from tests.chaos.history import Accepted, Attempt, Change, End, Expectation, Write
+from tests.chaos.history import Accepted, Attempt, Change, End, Expectation, Import, Write
 
 PATIENCE_SECONDS = 60.0
 
@@ -41,10 +41,10 @@ class Records:
         return self._read(lambda connection: [RunningJob(*row) for row in connection.execute(text(query))])
 
     def find_most_losses(self) -> int:
-        """Of all jobs that have not ended and are meant to succeed."""
+        """Of all jobs that have not ended and are not meant to fail."""
         query = """
             select coalesce(max(runs.losses), 0) from runs join jobs on jobs.run_id = runs.id
-            where runs.status in ('queued', 'running', 'paused') and jobs.metadata->>'expects' = 'model'"""
+            where runs.status in ('queued', 'running', 'paused') and jobs.metadata->>'expects' <> 'poison'"""
         return self._read(lambda connection: int(connection.execute(text(query)).scalar_one()))
 
     def find_status(self, job_id: str) -> tuple[str, int]:
@@ -72,6 +72,18 @@ class Records:
                    array(select weights_sha256 from models where models.job_id = jobs.id)
             from jobs join runs on runs.id = jobs.run_id order by jobs.id"""
         return self._read(lambda connection: [End(*row) for row in connection.execute(text(query))])
+
+    def find_import(self, dataset_id: str) -> str:
+        """The run of it."""
+        query = "select run_id from datasets where id = :id"
+        return self._read(lambda connection: str(connection.execute(text(query), {"id": dataset_id}).scalar_one()))
+
+    def list_imports(self) -> list[Import]:
+        """How each stands."""
+        query = """
+            select datasets.id, runs.status, datasets.classes
+            from datasets join runs on runs.id = datasets.run_id order by datasets.id"""
+        return self._read(lambda connection: [Import(*row) for row in connection.execute(text(query))])
 
     def list_attempts(self) -> list[Attempt]:
         """Of training runs."""

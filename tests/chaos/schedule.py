@@ -10,6 +10,7 @@ from itertools import count
 import structlog
 
 from tests.chaos.history import History, Injected
+from tests.chaos.import_faults import ImportFaults
 from tests.chaos.job_faults import JobFaults
 from tests.chaos.process_faults import ProcessFaults
 from tests.chaos.s3_faults import Corrupt
@@ -41,7 +42,7 @@ class Planned:
     pause_seconds: float
 
 
-def make_lanes(processes: ProcessFaults, servers: ServerFaults, jobs: JobFaults) -> list[Lane]:
+def make_lanes(processes: ProcessFaults, servers: ServerFaults, jobs: JobFaults, imports: ImportFaults) -> list[Lane]:
     return [
         Lane(
             "processes",
@@ -49,7 +50,8 @@ def make_lanes(processes: ProcessFaults, servers: ServerFaults, jobs: JobFaults)
                 (processes.kill_trainer, 8),
                 (processes.kill_worker, 4),
                 (processes.kill_at_point, 3),
-                (processes.stop_worker, 6),
+                (processes.stop_worker, 5),
+                (processes.stop_at_point, 2),
                 (processes.terminate_worker, 1),
                 (processes.kill_api, 1),
             ],
@@ -73,6 +75,8 @@ def make_lanes(processes: ProcessFaults, servers: ServerFaults, jobs: JobFaults)
                 (jobs.cancel, 4),
                 (jobs.pause, 3),
                 (jobs.cancel_hanging, 2),
+                (jobs.cancel_pausing, 1),
+                (imports.kill_importer, 1),
                 (jobs.poison, 1),
                 (processes.hang_trainer, 1),
                 (processes.starve_trainer, 1),
@@ -104,19 +108,16 @@ def plan_faults(lane: Lane, *, seed: int) -> Iterator[Planned]:
 
 
 def run_lanes(lanes: Sequence[Lane], history: History, *, seconds: float) -> None:
-    """Raises the first error of a lane, once all have ended."""
-    errors: list[Exception] = []
+    """A lane in which the suite itself fails ends early, and the history says so."""
     deadline = time.monotonic() + seconds
-    threads = [threading.Thread(target=_run_lane, args=(lane, history, deadline, errors)) for lane in lanes]
+    threads = [threading.Thread(target=_run_lane, args=(lane, history, deadline)) for lane in lanes]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    if errors:
-        raise errors[0]
 
 
-def _run_lane(lane: Lane, history: History, deadline: float, errors: list[Exception]) -> None:
+def _run_lane(lane: Lane, history: History, deadline: float) -> None:
     try:
         for planned in plan_faults(lane, seed=history.seed):
             if time.monotonic() > deadline:
@@ -128,7 +129,7 @@ def _run_lane(lane: Lane, history: History, deadline: float, errors: list[Except
             time.sleep(planned.pause_seconds)
     except Exception as exc:
         log.exception("lane_ended", lane=lane.name)
-        errors.append(exc)
+        history.broken_lanes.append(f"{lane.name}: {exc!r}")
 
 
 def _make_rng(seed: str) -> random.Random:

@@ -1,13 +1,17 @@
 """What happens to the servers: restarts, lost hints, hints from nowhere, a store that misbehaves, a full disk."""
 
+import errno
 import os
 import random
 import signal
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import redis
 
 from core.dispatch import TASK_NAME, make_celery
+from core.storage_keys import job_prefix
 from tests.chaos.history import DAMAGED_CHECKPOINTS, Injected
 from tests.chaos.records import Records
 from tests.chaos.s3_faults import Corrupt, Fault, Hang, LostAnswer, Reset, Slow, Truncate, Unavailable
@@ -18,6 +22,8 @@ from tests.small_disk import can_mount
 
 HINTS = 100
 FULL_SECONDS = 2.0
+FIRST_HIT_SECONDS = 6.0
+POLL_SECONDS = 0.1
 BALLAST_BYTES = 1024**2
 GARBAGE = (b"", b"{", b'{"body": 1}', b"\xff\xfe", b"[1, 2]", b'{"properties": {}, "headers": {}, "body": "e30="}')
 STORE_FAULTS: dict[str, Fault] = {
@@ -79,13 +85,19 @@ class ServerFaults:
                 client.lpush("bitune:train", garbage)
         return Injected("broker: hundredfold and foreign hints", at, time.time(), hit)
 
-    def disturb_store(self, rng: random.Random) -> Injected:
-        name = rng.choice(list(STORE_FAULTS))
-        at, hit = time.time(), self._list_hit()
-        self._stack.proxy.set_fault(STORE_FAULTS[name])
-        time.sleep(rng.uniform(1.0, 4.0))
-        self._stack.proxy.set_fault(None)
-        return Injected(name, at, time.time(), hit, f"{self._stack.proxy.hits} requests")
+    def disturb_store(self, rng: random.Random) -> Injected | None:
+        """From the first request that it hits on for some seconds more; None when there was none."""
+        name, proxy = rng.choice(list(STORE_FAULTS)), self._stack.proxy
+        at, deadline = time.time(), time.monotonic() + FIRST_HIT_SECONDS
+        proxy.set_fault(STORE_FAULTS[name])
+        while not proxy.hits and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        time.sleep(rng.uniform(0.5, 3.0))
+        proxy.set_fault(None)
+        if not proxy.hits:
+            return None
+        hit = [job.run_id for job in self._records.list_accepted() if _concerns(job.job_id, proxy.hit_keys)]
+        return Injected(name, at, time.time(), hit, f"{proxy.hits} requests")
 
     def fill_disk(self, _: random.Random) -> Injected | None:
         """Where trainers write, for a while; None where this user may not mount a small one."""
@@ -94,10 +106,7 @@ class ServerFaults:
         at, hit = time.time(), self._list_hit()
         ballast = self._stack.settings.work_dir / "ballast"
         try:
-            with ballast.open("wb", buffering=0) as file:
-                while file.write(bytes(BALLAST_BYTES)) == BALLAST_BYTES:
-                    continue
-        except OSError:
+            _fill(ballast)
             time.sleep(FULL_SECONDS)
         finally:
             ballast.unlink(missing_ok=True)
@@ -105,3 +114,19 @@ class ServerFaults:
 
     def _list_hit(self) -> list[str]:
         return [job.run_id for job in self._records.list_running()]
+
+
+def _fill(path: Path) -> None:
+    """Until not a byte more goes in; a write into the last free page is cut short and no error."""
+    with path.open("wb", buffering=0) as file:
+        while True:
+            try:
+                file.write(bytes(BALLAST_BYTES))
+            except OSError as exc:
+                if exc.errno != errno.ENOSPC:
+                    raise
+                return
+
+
+def _concerns(job_id: str, keys: Sequence[str]) -> bool:
+    return any(key.startswith(job_prefix(job_id)) for key in keys)

@@ -65,7 +65,8 @@ class Stack:
         environment |= {} if control is None else {CONTROL_VARIABLE: control}
         api = make_api_command(host=LOOPBACK, port=int(self.url.rsplit(":", 1)[1]), log_level="warning")
         self.api = self._make_process("api", api, environment)
-        self.importer = self._make_worker("importer", "imports", environment)
+        no_points = {DIRECTORY_VARIABLE: str(home.path / "no-points")}
+        self.importer = self._make_worker("importer", "imports", environment | no_points)
         self.workers = [self._make_worker(f"worker-{number}", "train", environment) for number in range(WORKERS)]
         self.key = ""
 

@@ -29,7 +29,7 @@ def find_wrong_resumes(history: History) -> Iterator[Violation]:
     runs = _group_by_run(history)
     for attempt in history.attempts:
         run = runs[attempt.run_id]
-        problem = _find_problem(run, attempt, damages)
+        problem = _find_problem(run, attempt, [fault for fault in damages if attempt.run_id in fault.run_ids])
         if problem is not None:
             yield Violation("lost", "I7", run.job_id, problem)
 

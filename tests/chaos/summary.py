@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from tests.chaos.checker import TERMINAL
+from core.states import TERMINAL
 from tests.chaos.history import History, Injected
 from tests.chaos.report import FaultRow, Totals
 from tests.chaos.violation import Violation

@@ -7,15 +7,19 @@ import pytest
 from tests.chaos.checker import check, find_gaps
 from tests.chaos.history import (
     DAMAGED_CHECKPOINTS,
+    STOPPED_AT_POINT,
     STOPPED_WORKER,
     Accepted,
     Attempt,
     Change,
+    Damage,
     End,
     Expectation,
     History,
+    Import,
     Injected,
     Poll,
+    Refusal,
     Write,
 )
 
@@ -47,6 +51,7 @@ def make_history() -> History:
         ],
         attempts=[Attempt("run", 1, None), Attempt("run", 2, 20)],
         ends=[End("job", "succeeded", None, ["sha-a"])],
+        imports=[Import("ds-a", "succeeded", [{"name": "good"}]), Import("ds-b", "succeeded", [{"name": "good"}])],
     )
 
 
@@ -210,9 +215,37 @@ def test_worker_with_more_runs_than_slots_is_found() -> None:
 
 def test_damage_and_leftovers_are_found() -> None:
     history = make_history()
-    history.damaged, history.leftovers = ["checkpoint"], ["process"]
+    history.damaged, history.leftovers = [Damage("job", "checkpoint")], ["process"]
 
     assert find_kinds(history) == {("corrupted", "I5"), ("left", "I9")}
+
+
+@pytest.mark.parametrize(
+    ("second", "found"),
+    [
+        (Import("ds-b", "failed", None), {("lost", "I1")}),
+        (Import("ds-b", "succeeded", [{"name": "bad"}]), {("different", "I4")}),
+    ],
+)
+def test_lost_and_different_imports_are_found(second: Import, found: set[tuple[str, str]]) -> None:
+    history = make_history()
+    history.imports[1] = second
+
+    assert find_kinds(history) == found
+
+
+def test_accepted_job_that_is_refused_later_is_found() -> None:
+    history = make_history()
+    history.refusals = [Refusal(2.0, "job", 404, "no such job")]
+
+    assert find_kinds(history) == {("lost", "I1")}
+
+
+def test_end_that_was_told_and_did_not_stay_is_found() -> None:
+    history = make_history()
+    history.polls.append(Poll(4.0, "job", "failed", 2))
+
+    assert find_kinds(history) == {("doubled", "I2")}
 
 
 def test_trainer_that_outlives_a_cancel_is_found() -> None:
@@ -222,12 +255,13 @@ def test_trainer_that_outlives_a_cancel_is_found() -> None:
     assert find_kinds(history) == {("left", "I9")}
 
 
+@pytest.mark.parametrize("stop", [STOPPED_WORKER, STOPPED_AT_POINT])
 @pytest.mark.parametrize(("run_id", "found"), [("run", set()), ("other-run", {("left", "I9")})])
-def test_cancel_waits_for_a_worker_that_stands_still(run_id: str, found: set[tuple[str, str]]) -> None:
+def test_cancel_waits_for_a_worker_that_stands_still(run_id: str, found: set[tuple[str, str]], stop: str) -> None:
     history = make_history()
     history.faults = [
         Injected("job: cancelled", 1.0, 1.0, ["run"], stopped_seconds=12.5),
-        Injected(STOPPED_WORKER, 0.0, 4.0, [run_id]),
+        Injected(stop, 0.0, 4.0, [run_id]),
     ]
 
     assert find_kinds(history) == found
@@ -242,6 +276,13 @@ def test_undisturbed_jobs_alone_are_a_gap() -> None:
     history.ends = history.ends * 3
 
     assert list(find_gaps(history)) == ["only 2 jobs ended beside the undisturbed ones"]
+
+
+def test_lane_that_broke_is_a_gap() -> None:
+    history = make_history()
+    history.ends, history.broken_lanes = history.ends * 4, ["servers: no answer"]
+
+    assert list(find_gaps(history)) == ["a lane ended early: servers: no answer"]
 
 
 def test_history_with_ends_and_polls_has_no_gap() -> None:

@@ -1,20 +1,21 @@
 """What is left when all is quiet: rows whose bytes are not there, bytes, files and processes that nobody owns."""
 
-import tempfile
+import hashlib
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from sqlalchemy import select
 
-from core.checkpoints import download_checkpoint
+from core.checkpoints import read_manifest
 from core.db.session import SessionFactory
 from core.db.tables import Checkpoint, Model
 from core.errors import BituneError
-from core.models import WEIGHTS_FILE
+from core.models import CARD_FILE, WEIGHTS_FILE
 from core.orphans import delete_orphan, find_orphans
 from core.storage import Storage
+from core.storage_errors import ObjectMissingError
 from core.storage_keys import checkpoint_prefix, model_prefix
+from tests.chaos.history import Damage
 from tests.chaos.records import Records
 from tests.chaos.stack import Stack
 from tests.chaos.stored_keys import imply_keys
@@ -24,23 +25,37 @@ POLL_SECONDS = 0.2
 OUTBOX_SECONDS = 90.0  # a deletion that the store refused is tried again after a minute
 
 
-def find_damaged(sessions: SessionFactory, storage: Storage) -> Iterator[str]:
-    """Every checkpoint and every model is read whole."""
+def find_damaged(sessions: SessionFactory, storage: Storage) -> Iterator[Damage]:
+    """Every file of every checkpoint and every model is read whole; the sums are taken here."""
     with sessions() as session:
         checkpoints, models = list(session.scalars(select(Checkpoint))), list(session.scalars(select(Model)))
-    with tempfile.TemporaryDirectory() as folder:
-        for checkpoint in checkpoints:
-            prefix = checkpoint_prefix(checkpoint.job_id, checkpoint.attempt, checkpoint.step)
-            try:
-                download_checkpoint(storage, prefix, Path(folder), sha256=checkpoint.manifest_sha256)
-            except BituneError as exc:
-                yield f"checkpoint {checkpoint.id}: {exc.message}"
-        for model in models:
-            key = model_prefix(model.id) + WEIGHTS_FILE
-            try:
-                storage.download_file(key, Path(folder, "weights"), sha256=model.weights_sha256)
-            except BituneError as exc:
-                yield f"model {model.id}: {exc.message}"
+    for checkpoint in checkpoints:
+        yield from _find_damaged_parts(checkpoint, storage)
+    for model in models:
+        prefix = model_prefix(model.id)
+        for name, sha256 in ((WEIGHTS_FILE, model.weights_sha256), (CARD_FILE, model.card_sha256)):
+            if _read_sha256(storage, prefix + name) != sha256:
+                yield Damage(model.job_id, f"{name} of model {model.id} is not what its row says")
+
+
+def _find_damaged_parts(checkpoint: Checkpoint, storage: Storage) -> Iterator[Damage]:
+    prefix = checkpoint_prefix(checkpoint.job_id, checkpoint.attempt, checkpoint.step)
+    try:
+        manifest = read_manifest(storage, prefix, sha256=checkpoint.manifest_sha256)
+    except BituneError as exc:
+        yield Damage(checkpoint.job_id, f"checkpoint {checkpoint.id}: {exc.message}")
+        return
+    for part in manifest.parts:
+        if _read_sha256(storage, prefix + part.name) != part.sha256:
+            yield Damage(checkpoint.job_id, f"{part.name} of checkpoint {checkpoint.id} is not what its manifest says")
+
+
+def _read_sha256(storage: Storage, key: str) -> str | None:
+    """None for an object that is not there."""
+    try:
+        return hashlib.sha256(storage.get_bytes(key)).hexdigest()
+    except ObjectMissingError:
+        return None
 
 
 def collect_orphans(sessions: SessionFactory, storage: Storage) -> int:
@@ -51,10 +66,10 @@ def collect_orphans(sessions: SessionFactory, storage: Storage) -> int:
     return len(orphans)
 
 
-def find_missing(sessions: SessionFactory, storage: Storage) -> Iterator[str]:
+def find_missing(sessions: SessionFactory, storage: Storage) -> Iterator[Damage]:
     """Objects that a row asks for and the store does not have."""
     stored, implied = _list_keys(sessions, storage)
-    yield from (f"object {key} is not there" for key in sorted(implied - stored))
+    yield from (Damage(_find_job(key), f"object {key} is not there") for key in sorted(implied - stored))
 
 
 def find_surplus(sessions: SessionFactory, storage: Storage) -> Iterator[str]:
@@ -81,6 +96,12 @@ def find_local_leftovers(stack: Stack, *, seconds: float, moment: str) -> Iterat
 def _list_local(stack: Stack) -> Iterator[str]:
     yield from (f"trainer process {pid}" for pid in find_trainer_pids(stack.settings.work_dir))
     yield from (f"folder {path}" for path in stack.settings.work_dir.glob("*/run_*"))
+
+
+def _find_job(key: str) -> str | None:
+    """The job below whose prefix the object is."""
+    root, _, rest = key.partition("/")
+    return rest.partition("/")[0] if root == "jobs" else None
 
 
 def _list_keys(sessions: SessionFactory, storage: Storage) -> tuple[set[str], set[str]]:
