@@ -6,7 +6,7 @@ from core import datasets
 from core.datasets import ClassCounts, ImportedDataset, StoredFile
 from core.db.tables import Dataset, Upload
 from core.ingest.child import IngestJob, IngestResult, run_ingest
-from core.ingest.errors import IngestStoppedError
+from core.ingest.errors import ImportRejectedError, IngestCrashedError, IngestStoppedError
 from core.ingest.fetch import fetch
 from core.ingest.limits import IngestLimits
 from core.ingest.urls import UrlPolicy
@@ -46,10 +46,13 @@ class _Import:
         self._upload = upload
 
     def run(self) -> None:
-        """An import leaves nothing behind to go on from, so a stop ends it at once."""
+        """An import leaves nothing behind to go on from, so a stop ends it at once.
+
+        What went wrong while it was asked for is not believed: whoever stops the worker may have hit the child.
+        """
         try:
             self._run()
-        except IngestStoppedError:
+        except (IngestStoppedError, IngestCrashedError, ImportRejectedError):
             self._stop_if_asked()
             raise
 

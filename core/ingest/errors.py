@@ -16,4 +16,4 @@ class IngestStoppedError(Exception):
 
 
 class IngestCrashedError(Exception):
-    """The child failed by itself, not by what the archive holds: a bug of ours."""
+    """The child failed, and not by what the archive holds: a bug of ours, or somebody killed it."""
