@@ -116,7 +116,8 @@ def get_dataset(session: Session, project_id: str, dataset_id: str) -> DatasetSt
 
 
 def get_trainable_dataset(session: Session, project_id: str, dataset_id: str) -> DatasetState:
-    """Ready, or still being imported."""
+    """Ready, or still being imported; it stays until the transaction ends."""
+    _lock(session, project_id, dataset_id, shared=True)
     state = get_dataset(session, project_id, dataset_id)
     if state.run.status in {RunStatus.FAILED, RunStatus.CANCELLED}:
         raise ConflictError("dataset_failed", "this dataset was not imported", hint="see its `error`, and import again")
@@ -131,6 +132,8 @@ def list_datasets(session: Session, project_id: str, page: PageRequest) -> Page[
 
 
 def delete_dataset(session: Session, project_id: str, dataset_id: str) -> None:
+    """Waits for who is about to need it, and is waited for."""
+    _lock(session, project_id, dataset_id, shared=False)
     dataset, run = get_dataset(session, project_id, dataset_id)
     _refuse_if_needed(session, dataset, run)
     if not lifecycle.is_terminal(run):
@@ -199,6 +202,12 @@ def fail_import(session: Session, held: Claim, failure: FailureClass, reason: St
         dataset, upload = get_dataset_of_run(session, held.run_id)
         deletions.schedule(session, upload_prefix(upload.id))
         deletions.schedule(session, dataset_prefix(dataset.id))
+
+
+def _lock(session: Session, project_id: str, dataset_id: str, *, shared: bool) -> None:
+    """By a statement of its own, so that the next one sees what was committed meanwhile."""
+    row = select(Dataset.id).where(Dataset.project_id == project_id, Dataset.id == dataset_id)
+    session.execute(row.with_for_update(read=shared))
 
 
 def _refuse_if_needed(session: Session, dataset: Dataset, run: Run) -> None:
