@@ -154,10 +154,11 @@ def find_dataset_id(session: Session, run_id: str) -> str | None:
     return session.scalar(select(Dataset.id).where(Dataset.run_id == run_id))
 
 
-def record_fetched(session: Session, held: Claim, stored: StoredObject) -> None:
+def record_fetched(session: Session, held: Claim, key: str, stored: StoredObject) -> None:
     """The bytes that a URL returned are in the store now; a later attempt need not fetch them again."""
     claims.guard(session, held)
     _, upload = get_dataset_of_run(session, held.run_id)
+    upload.storage_key = key
     complete_upload(session, upload.id, stored)
 
 

@@ -1,4 +1,4 @@
-"""The life of one import run: bytes into the store, checked and packed in a limited child, results into the store."""
+"""The life of one import run: bytes onto this host and into the store, checked in a limited child, and what it made."""
 
 from pathlib import Path
 
@@ -11,8 +11,7 @@ from core.ingest.fetch import fetch
 from core.ingest.limits import IngestLimits
 from core.ingest.urls import UrlPolicy
 from core.runs.types import Claim
-from core.storage import StoredObject
-from core.storage_keys import dataset_attempt_prefix
+from core.storage_keys import dataset_attempt_prefix, fetched_key
 from worker.context import WorkerContext
 from worker.ending import Ending
 from worker.heartbeat import Heartbeat
@@ -57,14 +56,19 @@ class _Import:
             raise
 
     def _run(self) -> None:
-        stored = self._uploaded() or self._fetch(self._dataset.source_url or "")
-        self._stop_if_asked()
         archive = self._work_dir / "archive"
-        storage, key = self._context.storage, self._upload.storage_key
-        self._ending.prepare(lambda: storage.download_file(key, archive, sha256=stored.sha256))
+        if self._upload.sha256 is None:
+            self._fetch(self._dataset.source_url or "", archive)
+        else:
+            self._download(archive, self._upload.sha256)
+        self._stop_if_asked()
         result = self._open(archive)
         self._stop_if_asked()
         self._finish(result)
+
+    def _download(self, archive: Path, sha256: str) -> None:
+        storage, key = self._context.storage, self._upload.storage_key
+        self._ending.prepare(lambda: storage.download_file(key, archive, sha256=sha256))
 
     def _open(self, archive: Path) -> IngestResult:
         return run_ingest(
@@ -78,13 +82,22 @@ class _Import:
             on_progress=self._beat.report,
         )
 
-    def _uploaded(self) -> StoredObject | None:
-        if self._upload.size_bytes is None or self._upload.sha256 is None:
-            return None
-        return StoredObject(size_bytes=self._upload.size_bytes, sha256=self._upload.sha256)
+    def _fetch(self, url: str, archive: Path) -> None:
+        """Onto this host first: while the store is away, what the URL gave is not asked for again.
 
-    def _fetch(self, url: str) -> StoredObject:
-        """Straight into the store, so that a later attempt need not ask the URL again."""
+        Then into the store, where a later attempt finds it.
+        """
+        self._spool(url, archive)
+        storage, key = self._context.storage, fetched_key(self._upload.id, self._held.attempt)
+        stored = self._ending.prepare(lambda: storage.put_file(key, archive))
+
+        def record() -> None:
+            with self._context.transaction() as session:
+                datasets.record_fetched(session, self._held, key, stored)
+
+        self._ending.prepare(record)
+
+    def _spool(self, url: str, archive: Path) -> None:
         settings = self._context.settings
         chunks = fetch(
             url,
@@ -92,12 +105,8 @@ class _Import:
             max_bytes=settings.max_upload_bytes,
             should_stop=self._ending.is_asked,
         )
-        with self._context.storage.open_upload(self._upload.storage_key) as upload:
-            for chunk in chunks:
-                upload.write(chunk)
-        with self._context.transaction() as session:
-            datasets.record_fetched(session, self._held, upload.stored)
-        return upload.stored
+        with archive.open("wb") as file:
+            file.writelines(chunks)
 
     def _finish(self, result: IngestResult) -> None:
         prefix = dataset_attempt_prefix(self._dataset.id, self._held.attempt)
