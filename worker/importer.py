@@ -6,15 +6,16 @@ from core import datasets
 from core.datasets import ClassCounts, ImportedDataset, StoredFile
 from core.db.tables import Dataset, Upload
 from core.ingest.child import IngestJob, IngestResult, run_ingest
-from core.ingest.errors import ImportRejectedError, IngestCrashedError, IngestStoppedError
+from core.ingest.errors import FetchInterruptedError, ImportRejectedError, IngestCrashedError, IngestStoppedError
 from core.ingest.fetch import fetch
 from core.ingest.limits import IngestLimits
 from core.ingest.urls import UrlPolicy
-from core.runs.types import Claim
+from core.runs.types import Claim, FailureClass, StatusReason
 from core.storage_keys import dataset_attempt_prefix, fetched_key
 from worker.context import WorkerContext
 from worker.ending import Ending
 from worker.heartbeat import Heartbeat
+from worker.outcomes import AttemptFailedError
 
 
 def run_import(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path) -> None:
@@ -105,8 +106,11 @@ class _Import:
             max_bytes=settings.max_upload_bytes,
             should_stop=self._ending.is_asked,
         )
-        with archive.open("wb") as file:
-            file.writelines(chunks)
+        try:
+            with archive.open("wb") as file:
+                file.writelines(chunks)
+        except FetchInterruptedError as exc:
+            raise _describe_interruption(exc) from exc
 
     def _finish(self, result: IngestResult) -> None:
         prefix = dataset_attempt_prefix(self._dataset.id, self._held.attempt)
@@ -131,3 +135,9 @@ class _Import:
     def _stop_if_asked(self) -> None:
         if self._ending.is_asked():
             raise self._ending.reason
+
+
+def _describe_interruption(error: FetchInterruptedError) -> AttemptFailedError:
+    """It may be our network or theirs; after a few tries it is for the user to see to."""
+    reason = StatusReason(code=error.code, message=error.message, hint=error.hint, owner="user", retryable=True)
+    return AttemptFailedError(FailureClass.FETCH, reason)

@@ -11,6 +11,10 @@ class FetchError(InvalidInputError):
     """The URL cannot be fetched; the message names no address and no server."""
 
 
+class FetchInterruptedError(FetchError):
+    """The URL could not be fetched this time: a name, a network or a server that may be back in a while."""
+
+
 class IngestStoppedError(Exception):
     """`should_stop` said so."""
 

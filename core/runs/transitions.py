@@ -73,7 +73,7 @@ def set_terminal(
 
 
 def _choose_rest(run: Run, failure: FailureClass) -> float:
-    """Somebody has to free space on a full disk first; a crash may be gone at the next try."""
+    """Space has to be freed first, or a network to come back; a crash may be gone at the next try."""
     return min(2.0**run.losses, MAX_BACKOFF_SECONDS) if failure in KILLERS else MAX_BACKOFF_SECONDS
 
 

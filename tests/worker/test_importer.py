@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import Session
 
+from cli.ports import find_free_port
 from core import datasets
 from core.db.session import SessionFactory
 from core.db.tables import Dataset, Run
 from core.runs import claims, lifecycle
-from core.runs.types import Claim
+from core.runs.types import BUDGET, Claim, FailureClass
 from core.settings import Settings
 from core.states import RunStatus
 from core.storage import Storage
@@ -165,3 +166,24 @@ def test_attempt_that_was_left_behind_overwrites_nothing(
     assert read_run(session, dataset).status == RunStatus.SUCCEEDED
     prefix = upload_prefix(dataset.upload_id)
     assert set(context.storage.list_keys(prefix)) == {f"{prefix}1/archive", f"{prefix}2/archive"}
+
+
+def test_server_that_does_not_answer_is_tried_again_a_few_times(context: WorkerContext, session: Session) -> None:
+    url = f"http://127.0.0.1:{find_free_port(set())}/a.zip"
+    dataset, held = hold_fetch(session, url)
+    for _ in range(BUDGET[FailureClass.FETCH]):
+        execute(context, held, devices=[])
+        run = read_run(session, dataset)
+        assert (run.status, run.losses) == (RunStatus.QUEUED, 0)
+        assert run.run_after > run.queued_at
+        run.run_after = run.queued_at  # it has rested
+        session.flush()
+        held = claim_run(session, queue="imports")
+        session.commit()
+
+    execute(context, held, devices=[])
+
+    run = read_run(session, dataset)
+    assert run.status == RunStatus.FAILED
+    assert run.status_reason is not None
+    assert (run.status_reason["code"], run.status_reason["owner"]) == ("url_unreachable", "user")
