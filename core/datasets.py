@@ -12,7 +12,7 @@ from core.errors import ConflictError, InvalidInputError, NotFoundError
 from core.ids import make_id
 from core.paging import Page, PageRequest, fetch_page
 from core.runs import claims, lifecycle
-from core.runs.types import Claim, FailureClass, RunKind, StatusReason
+from core.runs.types import Claim, RunKind
 from core.states import TERMINAL, RunStatus
 from core.storage import StoredObject
 from core.storage_keys import dataset_prefix, upload_prefix
@@ -140,7 +140,6 @@ def delete_dataset(session: Session, project_id: str, dataset_id: str) -> None:
         lifecycle.request_cancel(session, run.id)
     dataset.deleted_at = session.scalar(select(func.clock_timestamp()))
     deletions.schedule(session, dataset_prefix(dataset.id))
-    deletions.schedule(session, upload_prefix(dataset.upload_id))
 
 
 def get_dataset_of_run(session: Session, run_id: str) -> tuple[Dataset, Upload]:
@@ -163,7 +162,7 @@ def record_fetched(session: Session, held: Claim, key: str, stored: StoredObject
 
 
 def finish_import(session: Session, held: Claim, imported: ImportedDataset) -> None:
-    """Dataset ready and run succeeded, in one transaction; the upload's bytes go."""
+    """Dataset ready and run succeeded, in one transaction."""
     claims.guard(session, held)
     dataset, upload = get_dataset_of_run(session, held.run_id)
     dataset.attempt = held.attempt
@@ -173,7 +172,6 @@ def finish_import(session: Session, held: Claim, imported: ImportedDataset) -> N
     dataset.classes = [counts.model_dump() for counts in imported.classes]
     dataset.report = imported.report
     dataset.files = [file.model_dump() for file in imported.files]
-    deletions.schedule(session, upload_prefix(upload.id))
     claims.succeed(session, held)
 
 
@@ -194,15 +192,6 @@ def _create(
     session.add(dataset)
     session.flush()
     return DatasetState(dataset, run)
-
-
-def fail_import(session: Session, held: Claim, failure: FailureClass, reason: StatusReason) -> None:
-    """As `claims.fail`; with the last try the bytes go too."""
-    claims.fail(session, held, failure, reason)
-    if lifecycle.is_terminal(session.get_one(Run, held.run_id)):
-        dataset, upload = get_dataset_of_run(session, held.run_id)
-        deletions.schedule(session, upload_prefix(upload.id))
-        deletions.schedule(session, dataset_prefix(dataset.id))
 
 
 def _lock(session: Session, project_id: str, dataset_id: str, *, shared: bool) -> None:
