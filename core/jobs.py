@@ -11,7 +11,7 @@ from core.datasets import DatasetState, Metadata, create_dataset_from_url, get_t
 from core.db.tables import Attempt, Checkpoint, Dataset, Job
 from core.errors import ConflictError, InvalidInputError, NotFoundError
 from core.ids import make_id
-from core.job_states import JobState, find_state
+from core.job_states import JobState, find_state, list_states
 from core.metric_series import AttemptSegments
 from core.paging import Page, PageRequest, fetch_page
 from core.runs import claims, lifecycle
@@ -83,7 +83,8 @@ def get_job(session: Session, project_id: str, job_id: str) -> JobState:
 def list_jobs(session: Session, project_id: str, page: PageRequest) -> Page[JobState]:
     query = select(Job).where(Job.project_id == project_id, Job.deleted_at.is_(None))
     found = fetch_page(session, query, Job.id, page)
-    return Page(rows=[get_job(session, project_id, row.id) for row in found.rows], has_more=found.has_more)
+    states = list_states(session, project_id, [row.id for row in found.rows])
+    return Page(rows=states, has_more=found.has_more)
 
 
 def cancel_job(session: Session, project_id: str, job_id: str) -> JobState:

@@ -132,8 +132,7 @@ def _hand_back(session: Session, *, held: Claim, error: Exception) -> None:
 
 def _fail(context: WorkerContext, held: Claim, beat: Heartbeat, failed: AttemptFailedError) -> None:
     log.warning("run_failed", code=failed.reason.code, failure=failed.failure, reason=failed.reason.message)
-    fail = datasets.fail_import if held.kind is RunKind.IMPORT else claims.fail
-    _end(context, beat, lambda session: fail(session, held, failed.failure, failed.reason))
+    _end(context, beat, lambda session: claims.fail(session, held, failed.failure, failed.reason))
 
 
 def _end(context: WorkerContext, beat: Heartbeat, write: Callable[[Session], None]) -> None:

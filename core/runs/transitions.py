@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from core.db.tables import Attempt, Run, RunEvent
 from core.dispatch import hint_after_commit
+from core.runs.leftovers import schedule_leftovers
 from core.runs.types import BUDGET, CANCELLED, KILLERS, MAX_BACKOFF_SECONDS, MAX_LOSSES, FailureClass, StatusReason
 from core.states import TRANSITIONS, EventType, RunStatus
 
@@ -70,10 +71,11 @@ def set_terminal(
     _let_go(run)
     run.finished_at = now(session)
     append_event(session, run, event, message, level=level)
+    schedule_leftovers(session, run)
 
 
 def _choose_rest(run: Run, failure: FailureClass) -> float:
-    """Somebody has to free space on a full disk first; a crash may be gone at the next try."""
+    """Space has to be freed first, or a network to come back; a crash may be gone at the next try."""
     return min(2.0**run.losses, MAX_BACKOFF_SECONDS) if failure in KILLERS else MAX_BACKOFF_SECONDS
 
 
