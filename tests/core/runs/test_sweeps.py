@@ -6,14 +6,14 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.db.session import SessionFactory
-from core.db.tables import Run
+from core.db.tables import Attempt, Run
 from core.dispatch import take_pending
 from core.runs import claims, lifecycle, sweeps
-from core.runs.types import BUDGET, FailureClass, GpuOffer, RunKind, StatusReason
+from core.runs.types import BUDGET, FailureClass, GpuOffer, RunKind, Signal, StatusReason
 from core.states import RunStatus
 from core.workers import beat_worker, leave
 from tests.conditions import wait_until
-from tests.factories import claim_run, make_run, make_worker
+from tests.factories import LEASE_SECONDS, claim_run, make_run, make_worker
 
 REASON = StatusReason(code="one_class", message="only one class", hint="add another", owner="data")
 
@@ -46,6 +46,24 @@ def test_lease_that_had_not_expired_by_then_is_kept(session: Session) -> None:
     assert sweeps.lose_expired(session, as_of=as_of) == 0
     assert sweeps.lose_expired(session) == 1
     assert run.status == RunStatus.QUEUED
+
+
+def test_time_after_the_last_beat_is_no_runtime(session: Session) -> None:
+    """Nobody may have swept for an hour: the database was away, or every worker."""
+    run = make_run(session)
+    run.max_runtime_seconds = 60
+    claim_run(session)
+    attempt = session.get_one(Attempt, (run.id, 1))
+    attempt.started_at -= timedelta(hours=1)
+    run.lease_expires_at = attempt.started_at + timedelta(seconds=10)
+    session.flush()
+
+    sweeps.lose_expired(session)
+    session.refresh(attempt)
+    run.run_after = run.created_at
+
+    assert attempt.ended_at == attempt.started_at + timedelta(seconds=10)
+    assert claims.beat(session, claim_run(session), lease_seconds=LEASE_SECONDS) is Signal.GO_ON
 
 
 def lose(session: Session, run: Run, *, after_a_checkpoint: bool) -> None:
