@@ -11,6 +11,7 @@ from core.log import keep_ids
 from core.runs import claims
 from core.runs.types import Claim, LostClaimError, Signal
 from worker.context import WorkerContext
+from worker.timed_event import TimedEvent
 
 log = structlog.get_logger()
 
@@ -24,7 +25,7 @@ class Heartbeat:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=keep_ids(self._run), name="heartbeat", daemon=True)
         self._progress: BaseModel | None = None
-        self.stop = threading.Event()
+        self.stop = TimedEvent()
         self.why = Signal.GO_ON
         self.lost = False
 
