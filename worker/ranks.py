@@ -6,10 +6,10 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 from core.trainer_protocol import ExitCode
 
-POLL_SECONDS = 0.2
 GOOD_ENDS = (None, ExitCode.OK, ExitCode.INTERRUPTED)  # not ended yet, done, or obeying: the others end by themselves
 LOCALHOST = "127.0.0.1"
 KEPT_ENVIRONMENT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
@@ -21,18 +21,14 @@ class Ranks:
     def __init__(self, work_dir: Path, log_path: Path, devices: list[str]) -> None:
         """`devices`: CUDA_VISIBLE_DEVICES of each process; none is one process that sees what we see."""
         self._bad_end: int | None = None
-        self._processes = []
-        with log_path.open("wb") as log_file:
-            for variables in _make_variables(devices):
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "core.training", str(work_dir)],
-                    stdin=subprocess.PIPE,  # the child leaves when this pipe closes: with us
-                    stdout=log_file,
-                    stderr=subprocess.STDOUT,
-                    env=_keep_environment() | variables,
-                    start_new_session=True,
-                )
-                self._processes.append(process)
+        self._processes: list[subprocess.Popen[bytes]] = []
+        try:
+            with log_path.open("wb") as log_file:
+                for variables in _make_variables(devices):
+                    self._processes.append(_start_process(work_dir, log_file, variables))
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def pids(self) -> list[int]:
@@ -70,6 +66,17 @@ class Ranks:
             if process.stdin is not None:
                 process.stdin.close()
         return self._bad_end if self._bad_end is not None else next(filter(None, statuses), 0)
+
+
+def _start_process(work_dir: Path, log_file: BinaryIO, variables: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "core.training", str(work_dir)],
+        stdin=subprocess.PIPE,  # the child leaves when this pipe closes: with us
+        stdout=log_file,
+        stderr=subprocess.STDOUT,
+        env=_keep_environment() | variables,
+        start_new_session=True,
+    )
 
 
 def _make_variables(devices: list[str]) -> list[dict[str, str]]:
