@@ -90,7 +90,7 @@ def _let_go(run: Run) -> None:
 def _poison(reason: StatusReason) -> StatusReason:
     return StatusReason(
         code="poison",
-        message=f"{MAX_LOSSES} attempts in a row took their worker with them, and none left a checkpoint",
+        message=f"{MAX_LOSSES} attempts in a row crashed or lost their worker, and none left a new checkpoint",
         hint=f"it may need more memory than a worker has: try a smaller batch or picture; last: {reason.message}",
         owner="system",
     )

@@ -129,6 +129,20 @@ def test_smallest_fitting_worker_is_reserved_for_a_run_that_was_passed_too_long(
     assert run.reserved_worker_id == fitting.id
 
 
+def test_time_of_the_import_does_not_count_as_being_passed(session: Session) -> None:
+    make_worker(session, gpus=4)
+    awaited = make_run(session, kind=RunKind.IMPORT)
+    run = make_run(session, project_id=awaited.project_id, waits_for=awaited, gpus=4)
+    run.queued_at -= timedelta(seconds=100)
+    claims.succeed(session, claim_run(session, queue="imports"))
+
+    sweeps.reserve_workers(session, after_seconds=50)
+    assert run.reserved_worker_id is None
+
+    sweeps.reserve_workers(session, after_seconds=0)
+    assert session.get_one(Run, run.id, populate_existing=True).reserved_worker_id is not None
+
+
 def test_each_run_has_a_reserved_worker_of_its_own(session: Session) -> None:
     worker = make_worker(session, gpus=4)
     first, second = make_patient_run(session, gpus=4), make_patient_run(session, gpus=4)
@@ -219,8 +233,8 @@ def test_run_that_waited_too_long_fails(session: Session) -> None:
 
     assert session.get_one(Run, run.id).status_reason == {
         "code": "queued_too_long",
-        "message": "no worker took it in time",
-        "hint": "start more workers",
+        "message": "it did not start within its `max_queue_seconds`",
+        "hint": "start more workers, or raise `max_queue_seconds`: the import of its dataset counts too",
         "owner": "system",
         "retryable": True,
     }
