@@ -1,4 +1,4 @@
-"""What runs of a trainer share: a thread that stops it in time, or when it hangs."""
+"""What all who start a trainer process share: a thread that stops it in time, or when it hangs."""
 
 import threading
 import time
