@@ -44,7 +44,7 @@ def create_job(
     dataset_url: str | None,
     name: str | None,
     metadata: Metadata,
-    configured_gpus: int = 0,
+    configured_gpus: int | None = None,
 ) -> JobState:
     """With a URL the dataset is created too, and the job waits for its import."""
     _require_enough_gpus(session, spec, configured_gpus)
@@ -210,13 +210,14 @@ def _drop_old_checkpoints(session: Session, job_id: str) -> None:
             session.delete(checkpoint)
 
 
-def _require_enough_gpus(session: Session, spec: TrainingSpec, configured: int) -> None:
-    """While no worker has been seen, any job may wait for one."""
-    known = find_most_gpus(session, queue=QUEUES[RunKind.TRAIN])
-    if known is not None and (spec.asked_gpus or 0) > max(known, configured):
+def _require_enough_gpus(session: Session, spec: TrainingSpec, configured: int | None) -> None:
+    """While no worker has been seen, and none is announced, any job may wait for one."""
+    seen = find_most_gpus(session, queue=QUEUES[RunKind.TRAIN])
+    known = [gpus for gpus in (seen, configured) if gpus is not None]
+    if known and (spec.asked_gpus or 0) > max(known):
         raise InvalidInputError(
             "too_few_gpus",
-            f"the job asks for {spec.gpus} GPUs, and no worker has more than {max(known, configured)}",
+            f"the job asks for {spec.gpus} GPUs, and no worker has more than {max(known)}",
             hint='take fewer, or "auto"; an operator who will start larger workers sets BITUNE_CONFIGURED_GPUS',
             param="gpus",
         )

@@ -72,7 +72,9 @@ def _find_reason(run: Run, place: _Place, workers: list[Worker]) -> str:
     if run.reserved_worker_id is not None:
         return f"a worker takes no other job until it has {run.gpus} free GPUs"
     if place.rest > timedelta():
-        return f"the last attempt failed: the next one starts in {place.rest.total_seconds():.0f} s at the earliest"
+        return (
+            f"rests after its last attempt: the next one starts in {place.rest.total_seconds():.0f} s at the earliest"
+        )
     return _describe_busy(run, fitting)
 
 

@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session
 
 from core.db.tables import Job
-from core.jobs import list_jobs
+from core.errors import InvalidInputError
+from core.jobs import create_job, list_jobs
 from core.paging import PageRequest
-from tests.factories import claim_run, make_dataset, make_job, make_project
+from core.specs import TrainingSpec
+from tests.factories import claim_run, make_backbone, make_dataset, make_job, make_project, make_worker
 
 
 @contextmanager
@@ -56,3 +59,38 @@ def test_longer_page_asks_no_more_queries(session: Session) -> None:
         counts.append(len(statements))
 
     assert counts == [4, 4]
+
+
+def ask_for(session: Session, gpus: int, *, configured_gpus: int | None) -> None:
+    project_id = make_project(session)
+    create_job(
+        session,
+        project_id=project_id,
+        spec=TrainingSpec(backbone=make_backbone(session).name, gpus=gpus),
+        dataset_id=make_dataset(session, project_id=project_id).id,
+        dataset_url=None,
+        name=None,
+        metadata={},
+        configured_gpus=configured_gpus,
+    )
+
+
+@pytest.mark.parametrize(("seen", "configured"), [(None, None), (4, None), (None, 4), (2, 4), (4, 2)])
+def test_job_that_some_worker_will_be_able_to_run_is_accepted(
+    session: Session, seen: int | None, configured: int | None
+) -> None:
+    if seen is not None:
+        make_worker(session, gpus=seen)
+
+    ask_for(session, 4, configured_gpus=configured)
+
+
+@pytest.mark.parametrize(("seen", "configured"), [(2, None), (None, 2), (2, 2), (None, 0)])
+def test_job_that_no_worker_will_be_able_to_run_is_refused(
+    session: Session, seen: int | None, configured: int | None
+) -> None:
+    if seen is not None:
+        make_worker(session, gpus=seen)
+
+    with pytest.raises(InvalidInputError, match="asks for 4 GPUs"):
+        ask_for(session, 4, configured_gpus=configured)
