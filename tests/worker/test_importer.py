@@ -1,6 +1,5 @@
 """Attempts at imports, on the real servers and with the real child."""
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from tests.tarpit import open_tarpit
 from tests.worker.contexts import make_context
 from worker.context import WorkerContext
 from worker.execution import execute
+from worker.timed_event import TimedEvent
 
 ONE_TRY = Patience(connect_seconds=2, read_seconds=20, attempts=1)
 
@@ -78,7 +78,7 @@ def read_run(session: Session, dataset: Dataset) -> Run:
     return session.get_one(Run, dataset.run_id, populate_existing=True)
 
 
-class SetByFile(threading.Event):
+class SetByFile(TimedEvent):
     """Set as soon as there is such a file."""
 
     def __init__(self, path: Path) -> None:
