@@ -5,7 +5,7 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from tests.end_to_end.service import find_pids
 
 POLL_SECONDS = 0.2
 POINT_SECONDS = 12.0  # until a point is given up that nobody reaches
+SIGNAL_SECONDS = 3.0  # until who got a signal is gone, its parent has seen so, or it stands still
 SHUTDOWN_SECONDS = 25.0
 START_SECONDS = 60.0
 SPARE_BYTES = 4 * 1024**2
@@ -58,16 +59,15 @@ class ProcessFaults:
         if not self._may_lose():
             return None
         name = next(self._points)
-        held = self._wait_at(name, signal.SIGKILL)
-        hit = [job.run_id for job in held if not is_there(job.worker_pid)]
-        return _now("worker: kill -9 at a named point", hit, name) if hit else None
+        killed = self._wait_at(name, signal.SIGKILL, until=lambda pid: not is_there(pid))
+        return _now("worker: kill -9 at a named point", [job.run_id for job in killed], name) if killed else None
 
     def stop_at_point(self, rng: random.Random) -> Injected | None:
         """The worker stops there, and wakes when its run may be somebody else's; its trainer goes on."""
         if not self._may_lose():
             return None
         name = rng.choice(STOPS)
-        stopped = [job for job in self._wait_at(name, signal.SIGSTOP) if is_stopped(job.worker_pid)]
+        stopped = self._wait_at(name, signal.SIGSTOP, until=is_stopped)
         if not stopped:
             return None
         started_at = time.time()
@@ -79,8 +79,8 @@ class ProcessFaults:
         """Whether no job would become poison by what hits it next; a loss counts some seconds after its kill."""
         return self._records.find_most_losses() + 1 < MAX_LOSSES
 
-    def _wait_at(self, name: str, number: signal.Signals) -> list[RunningJob]:
-        """The jobs that ran when a worker got there and so a signal; none if nobody got there in time."""
+    def _wait_at(self, name: str, number: signal.Signals, *, until: Callable[[int], bool]) -> list[RunningJob]:
+        """The jobs of the worker that got there and so the signal; none if nobody got there in time."""
         point, prepared = self._stack.points_dir / name, self._stack.points_dir / f".{name}"
         prepared.write_text(str(int(number)))
         prepared.rename(point)
@@ -89,9 +89,14 @@ class ProcessFaults:
         while point.exists() and time.monotonic() < deadline and self._may_lose():
             held = self._records.list_running()
             time.sleep(POLL_SECONDS)
-        reached = not point.exists()
-        point.unlink(missing_ok=True)
-        return [*held, *self._records.list_running()] if reached else []
+        if point.exists():
+            point.unlink(missing_ok=True)
+            return []
+        held = [*held, *self._records.list_running()]
+        deadline = time.monotonic() + SIGNAL_SECONDS
+        while not any(until(job.worker_pid) for job in held) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        return list({job.run_id: job for job in held if until(job.worker_pid)}.values())
 
     def stop_worker(self, rng: random.Random) -> Injected | None:
         """For longer than the lease; then it goes on as if nothing had happened."""
