@@ -155,7 +155,7 @@ def _http_code(status: int) -> str:
 
 def _headers(failure: Failure, error: Exception) -> dict[str, str]:
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    if failure.status in {429, 503}:
+    if failure.status in {429, 503} or failure.retryable:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if failure.status == 401:
         headers["WWW-Authenticate"] = "Bearer"

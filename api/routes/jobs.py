@@ -5,8 +5,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
+from sqlalchemy.orm import Session
 
 from api.deps import PageDep, PrincipalDep, ServicesDep, SessionDep
+from api.idempotency import OnceDep, create_once, created
 from api.schemas.common import Download, DownloadPart, ListOf, Problem
 from api.schemas.jobs import (
     CheckpointList,
@@ -22,6 +24,7 @@ from api.schemas.jobs import (
 from api.schemas.lists import render_list
 from core import jobs
 from core.checkpoints import read_manifest
+from core.idempotency import Answer
 from core.ingest.urls import UrlPolicy, check_url
 from core.metric_series import read_log, read_series
 from core.runs import lifecycle
@@ -31,25 +34,26 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 JobId = Annotated[str, Path(max_length=64)]
 
 
-@router.post("", status_code=202, responses={409: {"model": Problem}, 422: {"model": Problem}})
-def create_job(
-    body: JobCreate, response: Response, session: SessionDep, services: ServicesDep, principal: PrincipalDep
-) -> JobOut:
+@router.post("", status_code=202, response_model=JobOut, responses={409: {"model": Problem}, 422: {"model": Problem}})
+def create_job(body: JobCreate, services: ServicesDep, principal: PrincipalDep, once: OnceDep) -> Response:
     """Fine-tunes a backbone on a dataset; with `dataset_url` the dataset is imported first."""
     if body.dataset_url is not None:
         check_url(body.dataset_url, UrlPolicy.from_settings(services.settings))
-    state = jobs.create_job(
-        session,
-        project_id=principal.project_id,
-        spec=body.spec(),
-        dataset_id=body.dataset_id,
-        dataset_url=body.dataset_url,
-        name=body.name,
-        metadata=body.metadata,
-        configured_gpus=services.settings.configured_gpus,
-    )
-    response.headers["Location"] = f"/jobs/{state.job.id}"
-    return render_job(state)
+
+    def create(session: Session) -> Answer:
+        state = jobs.create_job(
+            session,
+            project_id=principal.project_id,
+            spec=body.spec(),
+            dataset_id=body.dataset_id,
+            dataset_url=body.dataset_url,
+            name=body.name,
+            metadata=body.metadata,
+            configured_gpus=services.settings.configured_gpus,
+        )
+        return created(render_job(state), status_code=202, location=f"/jobs/{state.job.id}")
+
+    return create_once(services, once, create)
 
 
 @router.get("")
