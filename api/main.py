@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from anyio import CapacityLimiter
+from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp
 
 from api.deadline import DeadlineLayer, Deadlines
@@ -14,7 +15,9 @@ from api.decode_pool import DecodePool
 from api.errors import add_error_handlers
 from api.layers import BodyLimits, GateLayer, RequestIdLayer
 from api.model_cache import ModelCache
+from api.query import refuse_unknown_parameters
 from api.routes import datasets, jobs, keys, models, operations, predictions, previews
+from api.run_watch import RunWatch
 from api.schemas.common import Problem
 from api.services import Services
 from core.db.session import SessionFactory, make_engine, make_session_factory
@@ -26,6 +29,7 @@ from core.settings import Settings
 from core.storage import Storage
 from core.storage_client import IMPATIENT
 
+STREAM_THREADS = 4
 DESCRIPTION = "Fine-tunes image classifiers with Bi-tuning: post a dataset and a job, poll it, call predict."
 
 
@@ -54,6 +58,8 @@ def _make_services(settings: Settings) -> Services:
         engine=engine,
         sessions=sessions,
         session_slots=asyncio.Semaphore(settings.database_pool_size),
+        run_watch=RunWatch(sessions),
+        stream_threads=CapacityLimiter(STREAM_THREADS),
         storage=storage,
         dispatcher=dispatcher,
         probes=Probes(list_checks(engine, dispatcher, storage)),
@@ -67,6 +73,7 @@ def _make_fastapi(services: Services) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         services.decode_pool.start()
         yield
+        services.run_watch.close()
         services.model_cache.close()
         services.decode_pool.close()
         services.dispatcher.close()
@@ -78,6 +85,7 @@ def _make_fastapi(services: Services) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
+        dependencies=[Depends(refuse_unknown_parameters)],
         responses={status: {"model": Problem} for status in (401, 403, 404, 422, 503)},
     )
     app.state.services = services

@@ -8,15 +8,16 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from api.deps import PageDep, PrincipalDep, ServicesDep, SessionDep
+from api.deps import NameFilter, PageDep, PrincipalDep, ServicesDep, SessionDep
 from api.idempotency import REPLAYED, KeyHeader, create_once, created, identify
+from api.query import MetadataFilterDep
 from api.schemas.common import ListOf, Problem
-from api.schemas.datasets import DatasetFromUrl, DatasetOut, render_dataset
+from api.schemas.datasets import DatasetFromUrl, DatasetOut, DatasetStatus, find_run_statuses, render_dataset
 from api.schemas.lists import render_list
 from api.services import Services
 from api.uploads import ReceivedFile, abandon, receive_file
 from core import datasets, idempotency
-from core.datasets import DatasetState
+from core.datasets import DatasetFilter, DatasetState
 from core.errors import BituneError, UnsupportedMediaError
 from core.idempotency import Answer
 from core.ingest.urls import UrlPolicy, check_url
@@ -77,8 +78,18 @@ async def create_dataset(
 
 
 @router.get("")
-def list_datasets(session: SessionDep, principal: PrincipalDep, page: PageDep) -> ListOf[DatasetOut]:
-    found = datasets.list_datasets(session, principal.project_id, page)
+def list_datasets(
+    session: SessionDep,
+    principal: PrincipalDep,
+    page: PageDep,
+    metadata: MetadataFilterDep,
+    status: DatasetStatus | None = None,
+    name: NameFilter = None,
+) -> ListOf[DatasetOut]:
+    """The newest first; `metadata[team]=pv` lists what carries this label."""
+    statuses = None if status is None else find_run_statuses(status)
+    wanted = DatasetFilter(statuses=statuses, name=name, metadata=metadata)
+    found = datasets.list_datasets(session, principal.project_id, page, wanted)
     return render_list([render_dataset(state) for state in found.rows], has_more=found.has_more)
 
 
