@@ -10,11 +10,13 @@ from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp
 
+from api import openapi
 from api.deadline import DeadlineLayer, Deadlines
 from api.decode_pool import DecodePool
 from api.errors import add_error_handlers
 from api.layers import BodyLimits, GateLayer, RequestIdLayer
 from api.model_cache import ModelCache
+from api.openapi import Document
 from api.query import refuse_unknown_parameters
 from api.routes import datasets, jobs, keys, models, operations, predictions, previews
 from api.run_watch import RunWatch
@@ -46,6 +48,11 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     )
     gate = GateLayer(app, authenticate=partial(_authenticate, services.sessions), limits=limits)
     return RequestIdLayer(DeadlineLayer(gate, Deadlines(predict_seconds=settings.predict_timeout_seconds)))
+
+
+def make_document(settings: Settings) -> Document:
+    """The OpenAPI document, also without any server."""
+    return openapi.build(_make_fastapi(_make_services(settings)))
 
 
 def _make_services(settings: Settings) -> Services:
@@ -92,7 +99,15 @@ def _make_fastapi(services: Services) -> FastAPI:
     add_error_handlers(app)
     for module in (operations, keys, datasets, jobs, previews, models, predictions):
         app.include_router(module.router)
+    app.openapi = partial(_get_document, app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app
+
+
+def _get_document(app: FastAPI) -> Document:
+    """Built once."""
+    if app.openapi_schema is None:
+        app.openapi_schema = openapi.build(app)
+    return app.openapi_schema
 
 
 def _authenticate(sessions: SessionFactory, secret: str) -> Principal:
