@@ -40,13 +40,17 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     settings = settings or Settings()
     configure_logging(settings.log_level)
     services = _make_services(settings)
-    app = _make_fastapi(services)
+    return add_layers(_make_fastapi(services), settings, services.sessions)
+
+
+def add_layers(app: FastAPI, settings: Settings, sessions: SessionFactory) -> ASGIApp:
+    """What every request passes before its route."""
     limits = BodyLimits(
         upload_bytes=settings.max_upload_bytes,
         predict_bytes=settings.max_predict_bytes,
         json_bytes=settings.max_json_bytes,
     )
-    gate = GateLayer(app, authenticate=partial(_authenticate, services.sessions), limits=limits)
+    gate = GateLayer(app, authenticate=partial(_authenticate, sessions), limits=limits)
     return RequestIdLayer(DeadlineLayer(gate, Deadlines(predict_seconds=settings.predict_timeout_seconds)))
 
 

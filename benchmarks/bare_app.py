@@ -3,11 +3,9 @@
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from api.deadline import DeadlineLayer, Deadlines
 from api.errors import add_error_handlers
-from api.layers import BodyLimits, GateLayer, RequestIdLayer
+from api.main import add_layers
 from core.db.session import make_engine, make_session_factory
-from core.keys import Principal, authenticate
 from core.log import configure_logging
 from core.settings import Settings
 
@@ -16,15 +14,7 @@ def create_app() -> ASGIApp:
     settings = Settings()
     configure_logging(settings.log_level)
     engine = make_engine(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
-    sessions = make_session_factory(engine)
-
-    def find_principal(secret: str) -> Principal:
-        with sessions() as session:
-            return authenticate(session, secret)
-
-    limits = BodyLimits(upload_bytes=0, predict_bytes=0, json_bytes=settings.max_json_bytes)
-    gate = GateLayer(_make_fastapi(), authenticate=find_principal, limits=limits)
-    return RequestIdLayer(DeadlineLayer(gate, Deadlines()))
+    return add_layers(_make_fastapi(), settings, make_session_factory(engine))
 
 
 def _make_fastapi() -> FastAPI:

@@ -20,9 +20,14 @@ class Poll(NamedTuple):
     seconds: float
 
 
+class Answer(NamedTuple):
+    at: float
+    seconds: float
+
+
 class Round(NamedTuple):
-    requests_per_second: float
-    latencies: list[float]  # in seconds
+    requests_per_second: float  # answered while the round lasted
+    latencies: list[float]  # in seconds, also of those that were answered after it
 
 
 def run_round(poll: Poll) -> Round:
@@ -35,8 +40,9 @@ async def _poll_together(poll: Poll) -> Round:
     stop_at = time.monotonic() + poll.seconds
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_poll_until(stop_at, poll, connection)) for connection in connections]
-    latencies = [seconds for task in tasks for seconds in task.result()]
-    return Round(len(latencies) / poll.seconds, latencies)
+    answers = [answer for task in tasks for answer in task.result()]
+    in_time = sum(answer.at <= stop_at for answer in answers)
+    return Round(in_time / poll.seconds, [answer.seconds for answer in answers])
 
 
 async def _connect(url: str) -> Connection:
@@ -44,18 +50,19 @@ async def _connect(url: str) -> Connection:
     return await asyncio.open_connection(parts.hostname, parts.port)
 
 
-async def _poll_until(stop_at: float, poll: Poll, connection: Connection) -> list[float]:
+async def _poll_until(stop_at: float, poll: Poll, connection: Connection) -> list[Answer]:
     parts = urlsplit(poll.url)
     lines = [f"GET {parts.path} HTTP/1.1", f"Host: {parts.netloc}", f"Authorization: Bearer {poll.secret}", "", ""]
     request = "\r\n".join(lines).encode()
     reader, writer = connection
-    latencies = []
+    answers = []
     while (asked_at := time.monotonic()) < stop_at:
         writer.write(request)
         await _read_answer(reader)
-        latencies.append(time.monotonic() - asked_at)
+        answered_at = time.monotonic()
+        answers.append(Answer(answered_at, answered_at - asked_at))
     writer.close()
-    return latencies
+    return answers
 
 
 async def _read_answer(reader: asyncio.StreamReader) -> None:

@@ -1,7 +1,7 @@
 """Everything of Bitune on one machine: three servers, the API, a train worker, an importer."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -29,6 +29,7 @@ from core.workers import list_online
 
 START_SECONDS = 90.0
 WORKER_GRACE_SECONDS = 10.0
+HANDBACK_GRACE_SECONDS = 7.0  # less than the worker's own, so that each run is handed back before it is killed
 QUEUES = {"train", "imports"}
 
 
@@ -80,7 +81,7 @@ class LocalStack:
                 make_worker_command(queue, log_level=log_level),
                 home=home,
                 log_name=log_name,
-                environment=self._environment | {"BITUNE_WORKER_QUEUE": queue},
+                environment=make_worker_environment(self._environment, queue),
                 grace_seconds=WORKER_GRACE_SECONDS,
             )
             for name, queue, log_name in (("train worker", "train", "worker"), ("importer", "imports", "importer"))
@@ -144,6 +145,11 @@ class LocalStack:
         with transaction(self._settings) as session:
             online = list_online(session)
         return {worker.queue for worker in online if worker.started_at >= since} >= QUEUES
+
+
+def make_worker_environment(environment: Mapping[str, str], queue: str) -> dict[str, str]:
+    grace = str(HANDBACK_GRACE_SECONDS)
+    return {**environment, "BITUNE_WORKER_QUEUE": queue, "BITUNE_HANDBACK_GRACE_SECONDS": grace}
 
 
 def _choose_port(home: Home, port: int) -> int:

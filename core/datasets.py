@@ -13,7 +13,7 @@ from core.errors import ConflictError, InvalidInputError, NotFoundError
 from core.ids import make_id
 from core.paging import Page, PageRequest, fetch_page
 from core.runs import claims, lifecycle
-from core.runs.types import Claim, FailureClass, RunKind, StatusReason
+from core.runs.types import Claim, RunKind
 from core.states import TERMINAL, RunStatus
 from core.storage import StoredObject
 from core.storage_keys import dataset_prefix, upload_prefix
@@ -136,7 +136,8 @@ def get_dataset(session: Session, project_id: str, dataset_id: str) -> DatasetSt
 
 
 def get_trainable_dataset(session: Session, project_id: str, dataset_id: str) -> DatasetState:
-    """Ready, or still being imported."""
+    """Ready, or still being imported; it stays until the transaction ends."""
+    _lock(session, project_id, dataset_id, shared=True)
     state = get_dataset(session, project_id, dataset_id)
     if state.run.status in {RunStatus.FAILED, RunStatus.CANCELLED}:
         raise ConflictError("dataset_failed", "this dataset was not imported", hint="see its `error`, and import again")
@@ -153,13 +154,14 @@ def list_datasets(
 
 
 def delete_dataset(session: Session, project_id: str, dataset_id: str) -> None:
+    """Waits for who is about to need it, and is waited for."""
+    _lock(session, project_id, dataset_id, shared=False)
     dataset, run = get_dataset(session, project_id, dataset_id)
     _refuse_if_needed(session, dataset, run)
     if not lifecycle.is_terminal(run):
         lifecycle.request_cancel(session, run.id)
     dataset.deleted_at = session.scalar(select(func.clock_timestamp()))
     deletions.schedule(session, dataset_prefix(dataset.id))
-    deletions.schedule(session, upload_prefix(dataset.upload_id))
 
 
 def get_dataset_of_run(session: Session, run_id: str) -> tuple[Dataset, Upload]:
@@ -173,15 +175,16 @@ def find_dataset_id(session: Session, run_id: str) -> str | None:
     return session.scalar(select(Dataset.id).where(Dataset.run_id == run_id))
 
 
-def record_fetched(session: Session, held: Claim, stored: StoredObject) -> None:
+def record_fetched(session: Session, held: Claim, key: str, stored: StoredObject) -> None:
     """The bytes that a URL returned are in the store now; a later attempt need not fetch them again."""
     claims.guard(session, held)
     _, upload = get_dataset_of_run(session, held.run_id)
+    upload.storage_key = key
     complete_upload(session, upload.id, stored)
 
 
 def finish_import(session: Session, held: Claim, imported: ImportedDataset) -> None:
-    """Dataset ready and run succeeded, in one transaction; the upload's bytes go."""
+    """Dataset ready and run succeeded, in one transaction."""
     claims.guard(session, held)
     dataset, upload = get_dataset_of_run(session, held.run_id)
     dataset.attempt = held.attempt
@@ -191,7 +194,6 @@ def finish_import(session: Session, held: Claim, imported: ImportedDataset) -> N
     dataset.classes = [counts.model_dump() for counts in imported.classes]
     dataset.report = imported.report
     dataset.files = [file.model_dump() for file in imported.files]
-    deletions.schedule(session, upload_prefix(upload.id))
     claims.succeed(session, held)
 
 
@@ -214,13 +216,10 @@ def _create(
     return DatasetState(dataset, run)
 
 
-def fail_import(session: Session, held: Claim, failure: FailureClass, reason: StatusReason) -> None:
-    """As `claims.fail`; with the last try the bytes go too."""
-    claims.fail(session, held, failure, reason)
-    if lifecycle.is_terminal(session.get_one(Run, held.run_id)):
-        dataset, upload = get_dataset_of_run(session, held.run_id)
-        deletions.schedule(session, upload_prefix(upload.id))
-        deletions.schedule(session, dataset_prefix(dataset.id))
+def _lock(session: Session, project_id: str, dataset_id: str, *, shared: bool) -> None:
+    """By a statement of its own, so that the next one sees what was committed meanwhile."""
+    row = select(Dataset.id).where(Dataset.project_id == project_id, Dataset.id == dataset_id)
+    session.execute(row.with_for_update(read=shared))
 
 
 def _refuse_if_needed(session: Session, dataset: Dataset, run: Run) -> None:

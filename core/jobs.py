@@ -12,7 +12,7 @@ from core.datasets import DatasetState, Metadata, create_dataset_from_url, get_t
 from core.db.tables import Attempt, Checkpoint, Dataset, Job, Run
 from core.errors import ConflictError, InvalidInputError, NotFoundError
 from core.ids import make_id
-from core.job_states import JobState, find_state
+from core.job_states import JobState, find_state, list_states
 from core.metric_series import AttemptSegments
 from core.paging import Page, PageRequest, fetch_page
 from core.runs import claims, lifecycle
@@ -64,7 +64,7 @@ def create_job(
     dataset_url: str | None,
     name: str | None,
     metadata: Metadata,
-    configured_gpus: int = 0,
+    configured_gpus: int | None = None,
 ) -> JobState:
     """With a URL the dataset is created too, and the job waits for its import."""
     _require_enough_gpus(session, spec, configured_gpus)
@@ -103,7 +103,8 @@ def get_job(session: Session, project_id: str, job_id: str) -> JobState:
 def list_jobs(session: Session, project_id: str, page: PageRequest, wanted: JobFilter = NO_FILTER) -> Page[JobState]:
     query = select(Job).where(Job.project_id == project_id, Job.deleted_at.is_(None), *wanted.conditions())
     found = fetch_page(session, query, Job.id, page)
-    return Page(rows=[get_job(session, project_id, row.id) for row in found.rows], has_more=found.has_more)
+    states = list_states(session, project_id, [row.id for row in found.rows])
+    return Page(rows=states, has_more=found.has_more)
 
 
 def cancel_job(session: Session, project_id: str, job_id: str) -> JobState:
@@ -229,13 +230,14 @@ def _drop_old_checkpoints(session: Session, job_id: str) -> None:
             session.delete(checkpoint)
 
 
-def _require_enough_gpus(session: Session, spec: TrainingSpec, configured: int) -> None:
-    """While no worker has been seen, any job may wait for one."""
-    known = find_most_gpus(session, queue=QUEUES[RunKind.TRAIN])
-    if known is not None and (spec.asked_gpus or 0) > max(known, configured):
+def _require_enough_gpus(session: Session, spec: TrainingSpec, configured: int | None) -> None:
+    """While no worker has been seen, and none is announced, any job may wait for one."""
+    seen = find_most_gpus(session, queue=QUEUES[RunKind.TRAIN])
+    known = [gpus for gpus in (seen, configured) if gpus is not None]
+    if known and (spec.asked_gpus or 0) > max(known):
         raise InvalidInputError(
             "too_few_gpus",
-            f"the job asks for {spec.gpus} GPUs, and no worker has more than {max(known, configured)}",
+            f"the job asks for {spec.gpus} GPUs, and no worker has more than {max(known)}",
             hint='take fewer, or "auto"; an operator who will start larger workers sets BITUNE_CONFIGURED_GPUS',
             param="gpus",
         )

@@ -70,8 +70,10 @@ class Settings(BaseSettings):
     reserve_after_seconds: float = Field(
         1800.0, description="A job of several GPUs that waits for so long gets a worker that drains for it"
     )
-    configured_gpus: int = Field(
-        0, description="GPUs of the largest worker that will be started; more are refused if no worker has them"
+    configured_gpus: int | None = Field(
+        None,
+        ge=0,
+        description="GPUs of the largest worker that will be started; more are refused if no worker has them",
     )
     segment_seconds: float = Field(10.0, description="How often a running job's metrics and log are stored")
     pixel_cache_bytes: int = Field(

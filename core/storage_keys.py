@@ -14,6 +14,11 @@ def upload_prefix(upload_id: str) -> str:
     return f"uploads/{upload_id}/"
 
 
+def fetched_key(upload_id: str, attempt: int) -> str:
+    """What an attempt fetched from a URL; a file that a user sent has no attempt."""
+    return f"uploads/{upload_id}/{attempt}/archive"
+
+
 def backbone_key(name: str, sha256: str) -> str:
     return f"backbones/{name}/{sha256}.safetensors"
 

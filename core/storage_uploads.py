@@ -48,10 +48,6 @@ class StreamedUpload:
             self.abort()
 
     @property
-    def size_bytes(self) -> int:
-        return self._size_bytes
-
-    @property
     def stored(self) -> StoredObject:
         return StoredObject(size_bytes=self._size_bytes, sha256=self._digest.hexdigest())
 

@@ -17,7 +17,11 @@ def register_worker(session: Session, worker: Worker) -> None:
 
 def beat_worker(session: Session, worker: Worker, *, storage_errors: int = 0) -> datetime:
     """The database's time of the beat. A worker that was forgotten, as while its host slept, registers again."""
-    values = {Worker.heartbeat_at: func.clock_timestamp(), Worker.storage_errors: storage_errors}
+    values = {
+        Worker.heartbeat_at: func.clock_timestamp(),
+        Worker.storage_errors: storage_errors,
+        Worker.gpus: worker.gpus,  # fewer once one is withheld
+    }
     beat = update(Worker).where(Worker.id == worker.id).values(values).returning(Worker.id)
     if session.scalar(beat) is None:
         register_worker(session, worker)

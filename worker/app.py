@@ -1,5 +1,6 @@
 """What `celery -A worker.app` names: makes the worker's parts and ties them to Celery's life."""
 
+import structlog
 from celery.signals import setup_logging, worker_init, worker_shutdown, worker_shutting_down
 
 from core.dispatch import TASK_NAME, make_celery
@@ -7,6 +8,7 @@ from core.log import configure_logging
 from core.settings import Settings
 from worker.lifecycle import WorkerLifecycle
 
+log = structlog.get_logger()
 settings = Settings()
 app = make_celery(settings.broker_url.get_secret_value())
 lifecycle = WorkerLifecycle(settings)
@@ -28,7 +30,12 @@ def keep_logging(**_: object) -> None:
 # worker_init comes before the first connection: a dead broker must not keep the worker from looking by itself.
 @worker_init.connect  # type: ignore[untyped-decorator]  # Celery has no types
 def start(**_: object) -> None:
-    lifecycle.start()
+    """Celery would log an error and go on with half a worker."""
+    try:
+        lifecycle.start()
+    except Exception as exc:
+        log.exception("worker_not_started")
+        raise SystemExit(1) from exc
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]  # Celery has no types

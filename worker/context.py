@@ -1,6 +1,5 @@
 """What every part of one worker process shares, made once in `worker/app.py`."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from core.dispatch import Dispatcher
 from core.settings import Settings
 from core.storage import Storage
 from worker.gpus import GpuPool
+from worker.timed_event import TimedEvent
 from worker.work_dirs import WorkDirs
 
 
@@ -24,7 +24,7 @@ class WorkerContext:
     worker_id: str
     work_dirs: WorkDirs
     gpus: GpuPool
-    stopping: threading.Event = field(default_factory=threading.Event)
+    stopping: TimedEvent = field(default_factory=TimedEvent)
 
     @property
     def num_slots(self) -> int:

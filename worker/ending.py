@@ -1,6 +1,5 @@
 """When an attempt has to end, and for how long it may still wait for servers then."""
 
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -14,13 +13,12 @@ Result = TypeVar("Result")
 
 
 class Ending:
-    """Made with the attempt. One grace is for all that is still to be stored, from when the end was asked for."""
+    """One grace is for all that is still to be stored, the trainer's own included, from when the end was asked for."""
 
     def __init__(self, context: WorkerContext, beat: Heartbeat) -> None:
         self._settings = context.settings
         self._stopping = context.stopping
         self._beat = beat
-        self._asked_at: float | None = None
 
     @property
     def reason(self) -> StopReason:
@@ -28,19 +26,19 @@ class Ending:
 
     def is_asked(self) -> bool:
         """Somebody wants the run to end, or this worker shuts down."""
-        asked = self._beat.stop.is_set() or self._stopping.is_set()
-        if asked and self._asked_at is None:
-            self._asked_at = time.monotonic()
-        return asked
+        return self._beat.stop.is_set() or self._stopping.is_set()
 
     def is_unwanted(self) -> bool:
         """Nothing of what the attempt would store is of use to anybody."""
         return self._beat.lost or self._beat.why is Signal.CANCEL
 
     def is_overdue(self) -> bool:
-        if not self.is_asked() or self._asked_at is None:
-            return False
-        return self.is_unwanted() or time.monotonic() - self._asked_at > self._settings.handback_grace_seconds
+        asked_seconds = max(self._beat.stop.seconds, self._stopping.seconds)
+        return self.is_unwanted() or asked_seconds > self._settings.handback_grace_seconds
+
+    def must_leave(self) -> bool:
+        """The claim is lost, or the grace of this worker is over."""
+        return self._beat.lost or self._stopping.seconds > self._settings.handback_grace_seconds
 
     def outwait(self, action: Callable[[], Result]) -> Result:
         """Tries again while a server is away, until it has been for too long or the attempt is overdue."""

@@ -13,6 +13,7 @@ from core.errors import InvalidInputError
 from core.runs import claims
 from core.runs.types import Claim, FailureClass, GpuOffer, LostClaimError, RunKind, Signal
 from worker.context import WorkerContext
+from worker.ending import Ending
 from worker.heartbeat import Heartbeat
 from worker.importer import run_import
 from worker.outcomes import (
@@ -132,21 +133,19 @@ def _hand_back(session: Session, *, held: Claim, error: Exception) -> None:
 
 def _fail(context: WorkerContext, held: Claim, beat: Heartbeat, failed: AttemptFailedError) -> None:
     log.warning("run_failed", code=failed.reason.code, failure=failed.failure, reason=failed.reason.message)
-    fail = datasets.fail_import if held.kind is RunKind.IMPORT else claims.fail
-    _end(context, beat, lambda session: fail(session, held, failed.failure, failed.reason))
+    _end(context, beat, lambda session: claims.fail(session, held, failed.failure, failed.reason))
 
 
 def _end(context: WorkerContext, beat: Heartbeat, write: Callable[[Session], None]) -> None:
     """The last write of an attempt. If the claim is lost meanwhile, or the database stays away, the sweep decides."""
     if beat.lost:
         return
-    settings, stopping = context.settings, context.stopping
 
     def commit() -> None:
         with context.transaction() as session:
             write(session)
 
     try:
-        outwait(commit, seconds=settings.outage_seconds, give_up=lambda: beat.lost or stopping.is_set())
+        outwait(commit, seconds=context.settings.outage_seconds, give_up=Ending(context, beat).must_leave)
     except (LostClaimError, *OUTAGES) as exc:
         log.warning("end_not_written", error=type(exc).__name__)

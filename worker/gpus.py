@@ -34,25 +34,37 @@ class GpuPool:
     def __init__(self, gpus: list[str]) -> None:
         self.size = len(gpus)
         self._free = list(gpus)
+        self._lent: dict[Claim, list[str]] = {}
         self._claiming = threading.Lock()
         self._changing = threading.Lock()
 
     @contextmanager
     def lend(self, claim: Callable[[GpuOffer], Claim | None]) -> Iterator[Loan | None]:
-        """Calls `claim` with what is free, and lends what the claimed run wants; None when nothing was claimed."""
+        """Calls `claim` with what is free, and lends what the claimed run wants; None when nothing was claimed.
+
+        What has not been given back or withheld by the end is given back then.
+        """
         with self._claiming:
             held = claim(GpuOffer(free=len(self._free), total=self.size))
-            devices = [] if held is None else self._take(held.gpus)
+            devices = [] if held is None else self._take(held)
         try:
             yield None if held is None else Loan(held, devices)
         finally:
-            self._give_back(devices)
+            if held is not None:
+                self.give_back(held)
 
-    def _take(self, count: int) -> list[str]:
+    def give_back(self, held: Claim) -> None:
+        """No process of the run is left, though it may not have ended; more than once is once."""
         with self._changing:
-            taken, self._free = self._free[:count], self._free[count:]
+            self._free = sorted([*self._free, *self._lent.pop(held, [])])
+
+    def withhold(self, held: Claim) -> None:
+        """A process of the run cannot be killed, and may use them for ever: this worker has them no longer."""
+        with self._changing:
+            self.size -= len(self._lent.pop(held, []))
+
+    def _take(self, held: Claim) -> list[str]:
+        with self._changing:
+            taken, self._free = self._free[: held.gpus], self._free[held.gpus :]
+            self._lent[held] = taken
         return taken
-
-    def _give_back(self, devices: list[str]) -> None:
-        with self._changing:
-            self._free = sorted([*self._free, *devices])

@@ -11,6 +11,7 @@ from core.log import keep_ids
 from core.runs import claims
 from core.runs.types import Claim, LostClaimError, Signal
 from worker.context import WorkerContext
+from worker.timed_event import TimedEvent
 
 log = structlog.get_logger()
 
@@ -20,11 +21,11 @@ class Heartbeat:
 
     def __init__(self, context: WorkerContext, held: Claim) -> None:
         self._context = context
-        self._held = held
+        self.held = held
         self._ended = threading.Event()
         self._thread = threading.Thread(target=keep_ids(self._run), name="heartbeat", daemon=True)
         self._progress: BaseModel | None = None
-        self.stop = threading.Event()
+        self.stop = TimedEvent()
         self.why = Signal.GO_ON
         self.lost = False
 
@@ -59,7 +60,7 @@ class Heartbeat:
     def _beat(self) -> None:
         with self._context.transaction() as session:
             signal = claims.beat(
-                session, self._held, lease_seconds=self._context.settings.lease_seconds, progress=self._progress
+                session, self.held, lease_seconds=self._context.settings.lease_seconds, progress=self._progress
             )
         if signal is not Signal.GO_ON:
             self.why = signal

@@ -1,4 +1,4 @@
-"""The life of one import run: bytes into the store, checked and packed in a limited child, results into the store."""
+"""The life of one import run: bytes onto this host and into the store, checked in a limited child, and what it made."""
 
 from pathlib import Path
 
@@ -6,16 +6,16 @@ from core import datasets
 from core.datasets import ClassCounts, ImportedDataset, StoredFile
 from core.db.tables import Dataset, Upload
 from core.ingest.child import IngestJob, IngestResult, run_ingest
-from core.ingest.errors import IngestStoppedError
+from core.ingest.errors import FetchInterruptedError, ImportRejectedError, IngestCrashedError, IngestStoppedError
 from core.ingest.fetch import fetch
 from core.ingest.limits import IngestLimits
 from core.ingest.urls import UrlPolicy
-from core.runs.types import Claim
-from core.storage import StoredObject
-from core.storage_keys import dataset_attempt_prefix
+from core.runs.types import Claim, FailureClass, StatusReason
+from core.storage_keys import dataset_attempt_prefix, fetched_key
 from worker.context import WorkerContext
 from worker.ending import Ending
 from worker.heartbeat import Heartbeat
+from worker.outcomes import AttemptFailedError
 
 
 def run_import(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Path) -> None:
@@ -46,22 +46,30 @@ class _Import:
         self._upload = upload
 
     def run(self) -> None:
-        """An import leaves nothing behind to go on from, so a stop ends it at once."""
+        """An import leaves nothing behind to go on from, so a stop ends it at once.
+
+        What went wrong while it was asked for is not believed: whoever stops the worker may have hit the child.
+        """
         try:
             self._run()
-        except IngestStoppedError:
+        except (IngestStoppedError, IngestCrashedError, ImportRejectedError):
             self._stop_if_asked()
             raise
 
     def _run(self) -> None:
-        stored = self._uploaded() or self._fetch(self._dataset.source_url or "")
-        self._stop_if_asked()
         archive = self._work_dir / "archive"
-        storage, key = self._context.storage, self._upload.storage_key
-        self._ending.prepare(lambda: storage.download_file(key, archive, sha256=stored.sha256))
+        if self._upload.sha256 is None:
+            self._fetch(self._dataset.source_url or "", archive)
+        else:
+            self._download(archive, self._upload.sha256)
+        self._stop_if_asked()
         result = self._open(archive)
         self._stop_if_asked()
         self._finish(result)
+
+    def _download(self, archive: Path, sha256: str) -> None:
+        storage, key = self._context.storage, self._upload.storage_key
+        self._ending.prepare(lambda: storage.download_file(key, archive, sha256=sha256))
 
     def _open(self, archive: Path) -> IngestResult:
         return run_ingest(
@@ -75,13 +83,22 @@ class _Import:
             on_progress=self._beat.report,
         )
 
-    def _uploaded(self) -> StoredObject | None:
-        if self._upload.size_bytes is None or self._upload.sha256 is None:
-            return None
-        return StoredObject(size_bytes=self._upload.size_bytes, sha256=self._upload.sha256)
+    def _fetch(self, url: str, archive: Path) -> None:
+        """Onto this host first: while the store is away, what the URL gave is not asked for again.
 
-    def _fetch(self, url: str) -> StoredObject:
-        """Straight into the store, so that a later attempt need not ask the URL again."""
+        Then into the store, where a later attempt finds it.
+        """
+        self._spool(url, archive)
+        storage, key = self._context.storage, fetched_key(self._upload.id, self._held.attempt)
+        stored = self._ending.prepare(lambda: storage.put_file(key, archive))
+
+        def record() -> None:
+            with self._context.transaction() as session:
+                datasets.record_fetched(session, self._held, key, stored)
+
+        self._ending.prepare(record)
+
+    def _spool(self, url: str, archive: Path) -> None:
         settings = self._context.settings
         chunks = fetch(
             url,
@@ -89,12 +106,11 @@ class _Import:
             max_bytes=settings.max_upload_bytes,
             should_stop=self._ending.is_asked,
         )
-        with self._context.storage.open_upload(self._upload.storage_key) as upload:
-            for chunk in chunks:
-                upload.write(chunk)
-        with self._context.transaction() as session:
-            datasets.record_fetched(session, self._held, upload.stored)
-        return upload.stored
+        try:
+            with archive.open("wb") as file:
+                file.writelines(chunks)
+        except FetchInterruptedError as exc:
+            raise _describe_interruption(exc) from exc
 
     def _finish(self, result: IngestResult) -> None:
         prefix = dataset_attempt_prefix(self._dataset.id, self._held.attempt)
@@ -119,3 +135,9 @@ class _Import:
     def _stop_if_asked(self) -> None:
         if self._ending.is_asked():
             raise self._ending.reason
+
+
+def _describe_interruption(error: FetchInterruptedError) -> AttemptFailedError:
+    """It may be our network or theirs; after a few tries it is for the user to see to."""
+    reason = StatusReason(code=error.code, message=error.message, hint=error.hint, owner="user", retryable=True)
+    return AttemptFailedError(FailureClass.FETCH, reason)

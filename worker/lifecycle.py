@@ -76,8 +76,12 @@ class WorkerLifecycle:
             self.slots.wake()
 
     def _register(self) -> None:
-        with self._context.transaction() as session:
-            register_worker(session, describe_worker(self._context))
+        """While the database is away the worker starts all the same: the first sweep that reaches it registers."""
+        try:
+            with self._context.transaction() as session:
+                register_worker(session, describe_worker(self._context))
+        except DATABASE_OUTAGES as exc:
+            log.warning("not_registered_yet", error=type(exc).__name__)
 
     def _leave(self) -> None:
         try:

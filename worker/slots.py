@@ -19,7 +19,10 @@ class Slots:
         self._closed = False
 
     def wake(self) -> None:
-        """Starts a slot if one is free; with none free the hint is dropped, since a slot looks again when it ends."""
+        """Starts a slot if one is free; with none free the hint is dropped, since a slot claims again after its run.
+
+        A hint that comes between its last claim and its end waits for the next look.
+        """
         with self._lock:
             if self._closed or not self._free.acquire(blocking=False):
                 return

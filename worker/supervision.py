@@ -1,4 +1,4 @@
-"""What runs of a trainer share: a thread that stops it in time, or when it hangs."""
+"""What all who start a trainer process share: a thread that stops it in time, or when it hangs."""
 
 import threading
 import time
@@ -6,17 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import assert_never
 
+import structlog
+
 from core.runs.types import Signal
 from worker.context import WorkerContext
 from worker.heartbeat import Heartbeat
 from worker.trainer_process import TrainerProcess
+
+log = structlog.get_logger()
 
 WATCH_SECONDS = 0.2
 
 
 @contextmanager
 def attended(process: TrainerProcess, context: WorkerContext, beat: Heartbeat) -> Iterator[None]:
-    """A thread of its own stops it: storing what it said may take longer than a cancel may. It is gone at the end."""
+    """A thread of its own stops it: storing what it said may take longer than a cancel may. It is gone at the end.
+
+    Its GPUs are free from then on, whatever is still to be stored.
+    """
     watcher = threading.Thread(target=_watch, args=(process, context, beat), name="trainer-watch")
     watcher.start()
     try:
@@ -24,6 +31,15 @@ def attended(process: TrainerProcess, context: WorkerContext, beat: Heartbeat) -
     finally:
         process.close()
         watcher.join()
+        _free_gpus(process, context, beat)
+
+
+def _free_gpus(process: TrainerProcess, context: WorkerContext, beat: Heartbeat) -> None:
+    if not process.is_stuck:
+        context.gpus.give_back(beat.held)
+        return
+    log.error("trainer_cannot_be_killed", pids=process.pids, gpus=beat.held.gpus)
+    context.gpus.withhold(beat.held)
 
 
 def _watch(process: TrainerProcess, context: WorkerContext, beat: Heartbeat) -> None:

@@ -12,6 +12,7 @@ from core.ids import make_id
 from core.jobs import NewCheckpoint
 from core.models import CARD_FILE, WEIGHTS_FILE, NewModel
 from core.runs.types import Claim
+from core.storage import StoredObject
 from core.storage_keys import checkpoint_prefix, model_prefix
 from core.trainer_protocol import CheckpointSaved, ExitCode, Failed, Finished, Line, Measured, Metrics, Note
 from worker.context import WorkerContext
@@ -35,10 +36,10 @@ def run_training(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir:
     prepared = ending.prepare(lambda: prepare_job(context, held, work_dir, device=device, give_up=ending.is_asked))
     if ending.is_asked():
         raise ending.reason
-    _Training(context, held, beat, ending, work_dir, prepared).run(devices)
+    Training(context, held, beat, ending, work_dir, prepared).run(devices)
 
 
-class _Training:
+class Training:
     """One attempt: the process, and what it has said so far."""
 
     def __init__(
@@ -136,7 +137,8 @@ class _Training:
             storing.wait(self._ending.is_overdue)
             storing.check()
             finished = self._finished
-            self._ending.finish(lambda: self._publish(finished))
+            new = self._upload_model(finished)
+            self._ending.finish(lambda: self._publish(finished, new))
             return
         reason = self._find_reason(process, status)
         deadline = time.monotonic() + self._context.settings.handback_grace_seconds
@@ -150,13 +152,19 @@ class _Training:
             return describe_stall(self._context.settings.stall_seconds)
         return describe_exit(status, self._failed)
 
-    def _publish(self, finished: Finished) -> None:
+    def _upload_model(self, finished: Finished) -> NewModel:
+        """Once: a database that is away costs no second upload."""
         model_id = make_id("model")
-        prefix = model_prefix(model_id)
-        weights = self._context.storage.put_file(prefix + WEIGHTS_FILE, finished.directory / WEIGHTS_FILE)
-        card_file = self._context.storage.put_file(prefix + CARD_FILE, finished.directory / CARD_FILE)
+
+        def upload(name: str) -> StoredObject:
+            key, path = model_prefix(model_id) + name, finished.directory / name
+            return self._ending.finish(lambda: self._context.storage.put_file(key, path))
+
+        weights, card_file = upload(WEIGHTS_FILE), upload(CARD_FILE)
         card = json.loads((finished.directory / CARD_FILE).read_text())
-        new = NewModel(id=model_id, weights=weights, card_file=card_file, card=card)
+        return NewModel(id=model_id, weights=weights, card_file=card_file, card=card)
+
+    def _publish(self, finished: Finished, new: NewModel) -> None:
         with self._context.transaction() as session:
             jobs.record_metrics(session, self._held, self._job.id, finished.metrics)
             self._record_speed(session, finished)

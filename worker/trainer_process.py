@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.trainer_protocol import LINES_FIFO, TASK_FILE, Line, Progress, Task, decode_line
-from worker.ranks import Ranks
+from worker.ranks import KILL_SECONDS, Ranks
 
 POLL_SECONDS = 0.2
 READ_BYTES = 65_536
@@ -20,7 +20,13 @@ class TrainerProcess:
     """A running `python -m core.training`, in as many ranks as devices. The thread that creates it waits for it."""
 
     def __init__(
-        self, work_dir: Path, task: Task, *, devices: list[str], on_progress: Callable[[Progress], None]
+        self,
+        work_dir: Path,
+        task: Task,
+        *,
+        devices: list[str],
+        on_progress: Callable[[Progress], None],
+        kill_seconds: float = KILL_SECONDS,
     ) -> None:
         self.log_path = work_dir / LOG_FILE
         self._on_progress = on_progress
@@ -34,7 +40,7 @@ class TrainerProcess:
         # Holding a write end too, the reader never sees an end of file before the processes are gone.
         self._fifo = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
         try:
-            self._ranks = Ranks(work_dir, self.log_path, devices)
+            self._ranks = Ranks(work_dir, self.log_path, devices, kill_seconds=kill_seconds)
         except BaseException:
             os.close(self._fifo)
             raise
@@ -63,6 +69,11 @@ class TrainerProcess:
     def silent_seconds(self) -> float:
         """Since its last line."""
         return time.monotonic() - self._heard_at
+
+    @property
+    def is_stuck(self) -> bool:
+        """It was killed and does not end."""
+        return self._ranks.is_stuck
 
     def kill_stalled(self) -> None:
         self.has_stalled = True

@@ -110,7 +110,7 @@ def cancel_job(job_id: JobId, session: SessionDep, principal: PrincipalDep) -> J
 
 @router.post("/{job_id}/pause", status_code=202, responses={409: {"model": Problem}})
 def pause_job(job_id: JobId, session: SessionDep, principal: PrincipalDep) -> JobOut:
-    """The job leaves a checkpoint and its GPU within 10 s, and waits for `/resume`."""
+    """The job leaves its GPU within 10 s, and waits for `/resume` once its checkpoint is stored."""
     return render_job(jobs.pause_job(session, principal.project_id, job_id))
 
 

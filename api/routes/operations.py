@@ -1,4 +1,4 @@
-"""Health, workers and backbones, for operators."""
+"""Health, metrics, workers and backbones, for operators."""
 
 from typing import Literal
 

@@ -39,6 +39,7 @@ EXIT_SECONDS = 10.0
 LOG_FILE = "ingest.log"
 LOG_TAIL_CHARS = 2000
 KEPT_ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "LD_LIBRARY_PATH")  # no secret is among them
+KILLED_FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # each would reserve address space
 
 
@@ -144,7 +145,10 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 
 def _check_status(status: int, log_path: Path) -> None:
-    """A signal is what its limits or a broken decoder end it with; a traceback is ours."""
+    """A signal is what its limits or a broken decoder end it with, but for those that somebody sends: the kernel
+    without memory, or who ends the worker. A traceback is ours."""
+    if -status in KILLED_FROM_OUTSIDE:
+        raise IngestCrashedError(f"the child was killed by {signal.Signals(-status).name}")
     if status < 0 or status == EXIT_OUT_OF_MEMORY:
         raise _unreadable()
     if status == EXIT_NO_SPACE:

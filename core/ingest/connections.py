@@ -10,7 +10,7 @@ from ipaddress import ip_address
 import httpcore
 
 from core.ingest.addresses import is_public
-from core.ingest.errors import FetchError, IngestStoppedError
+from core.ingest.errors import FetchError, FetchInterruptedError, IngestStoppedError
 from core.ingest.urls import UrlPolicy
 
 SLICE_SECONDS = 0.5  # how soon a waiting read hears that it has to stop
@@ -42,8 +42,10 @@ class Watch:
         if self._should_stop():
             raise IngestStoppedError
         is_late = not self._is_answered and now > self._answer_by
-        if is_late or now > self._ends_at or now - waiting_since > idle_seconds:
-            raise FetchError("url_timeout", "the server is too slow", hint="try again, or upload the file")
+        if now > self._ends_at:
+            raise FetchError("url_timeout", "the server is too slow", hint="upload the file instead")
+        if is_late or now - waiting_since > idle_seconds:
+            raise FetchInterruptedError("url_timeout", "the server is too slow", hint="try again, or upload the file")
 
 
 class GuardedBackend(httpcore.NetworkBackend):
@@ -84,7 +86,7 @@ def resolve(host: str, port: int, timeout_seconds: float) -> list[str]:
     thread.start()
     thread.join(timeout_seconds)
     if not found:
-        raise FetchError("url_unreachable", "the host of the URL is not found", hint="check its spelling")
+        raise FetchInterruptedError("url_unreachable", "the host of the URL is not found", hint="check its spelling")
     return list(found)
 
 

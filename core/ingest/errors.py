@@ -11,9 +11,13 @@ class FetchError(InvalidInputError):
     """The URL cannot be fetched; the message names no address and no server."""
 
 
+class FetchInterruptedError(FetchError):
+    """The URL could not be fetched this time: a name, a network or a server that may be back in a while."""
+
+
 class IngestStoppedError(Exception):
     """`should_stop` said so."""
 
 
 class IngestCrashedError(Exception):
-    """The child failed by itself, not by what the archive holds: a bug of ours."""
+    """The child failed, and not by what the archive holds: a bug of ours, or somebody killed it."""

@@ -1,13 +1,13 @@
 """Fetches what a stranger's URL names, and nothing from inside: see reference/reliability.md, part 4."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urljoin
 
 import httpcore
 
 from core.ingest.connections import GuardedBackend, Watch
-from core.ingest.errors import FetchError
+from core.ingest.errors import FetchError, FetchInterruptedError
 from core.ingest.urls import ParsedUrl, UrlPolicy, check_url, parse_url
 
 __all__ = ["UrlPolicy", "check_url", "fetch"]
@@ -54,14 +54,24 @@ def _follow(url: ParsedUrl, response: httpcore.Response, policy: UrlPolicy) -> P
 def _read_body(response: httpcore.Response, max_bytes: int) -> Iterator[bytes]:
     _check_headers(response, max_bytes)
     received = 0
-    for chunk in response.iter_stream():
+    for chunk in _break_off_as_interruption(response.iter_stream()):
         received += len(chunk)
         if received > max_bytes:
             raise _too_large(max_bytes)
         yield chunk
 
 
+def _break_off_as_interruption(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Who has sent good headers can send the rest as well."""
+    try:
+        yield from chunks
+    except httpcore.RemoteProtocolError as exc:
+        raise FetchInterruptedError("url_bad_response", "the server breaks off its answer", hint="try again") from exc
+
+
 def _check_headers(response: httpcore.Response, max_bytes: int) -> None:
+    if response.status == 429 or response.status >= 500:
+        raise FetchInterruptedError("url_bad_status", f"the server answers {response.status}", hint="try again later")
     if response.status != 200:
         raise FetchError("url_bad_status", f"the server answers {response.status}", hint="open the URL in a browser")
     if _get_header(response, b"content-encoding").lower() not in {"", "identity"}:
@@ -81,9 +91,13 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except httpcore.TimeoutException as exc:
-        raise FetchError("url_timeout", "the server is too slow", hint="try again, or upload the file") from exc
+        raise FetchInterruptedError(
+            "url_timeout", "the server is too slow", hint="try again, or upload the file"
+        ) from exc
     except (httpcore.NetworkError, httpcore.UnsupportedProtocol) as exc:
-        raise FetchError("url_unreachable", "the server cannot be reached, or broke off", hint="try again") from exc
+        raise FetchInterruptedError(
+            "url_unreachable", "the server cannot be reached, or broke off", hint="try again"
+        ) from exc
     except httpcore.ProtocolError as exc:
         raise FetchError("url_bad_response", "the server sends no valid or no whole answer", hint="try again") from exc
 

@@ -12,12 +12,14 @@ from core.ingest.limits import IngestLimits
 
 PR_SET_PDEATHSIG = 1
 EXIT_ORPHANED = 3
+LAST_CPU_SECONDS = 5  # between the signal that says what happened and the one that says nothing
 
 
 def enter(limits: IngestLimits) -> None:
     """Memory, CPU, file size and open files are bounded from here on, and the process dies with its parent."""
     _die_with_parent()
-    _limit(resource.RLIMIT_CPU, limits.cpu_seconds)
+    _ignore_what_is_for_the_parent()
+    _limit(resource.RLIMIT_CPU, limits.cpu_seconds, LAST_CPU_SECONDS)
     _limit(resource.RLIMIT_FSIZE, limits.max_file_bytes)
     _limit(resource.RLIMIT_NOFILE, limits.max_open_files)
     _limit(resource.RLIMIT_CORE, 0)
@@ -25,10 +27,11 @@ def enter(limits: IngestLimits) -> None:
         _limit(resource.RLIMIT_AS, limits.memory_bytes)
 
 
-def _limit(kind: int, value: int) -> None:
-    _, hard = resource.getrlimit(kind)
-    allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(kind, (allowed, allowed))
+def _limit(kind: int, value: int, rest: int = 0) -> None:
+    """`rest` is what the hard limit allows above the soft one."""
+    _, inherited = resource.getrlimit(kind)
+    hard = value + rest if inherited == resource.RLIM_INFINITY else min(value + rest, inherited)
+    resource.setrlimit(kind, (min(value, hard), hard))
 
 
 def _die_with_parent() -> None:
@@ -37,6 +40,12 @@ def _die_with_parent() -> None:
         with contextlib.suppress(OSError, AttributeError):  # another C library
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_leave_at_end_of_input, name="parent", daemon=True).start()
+
+
+def _ignore_what_is_for_the_parent() -> None:
+    """A service manager sends these to a worker and all its children; the worker ends them by itself."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _leave_at_end_of_input() -> None:

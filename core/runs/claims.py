@@ -111,7 +111,11 @@ def stop_cancelled(session: Session, held: Claim) -> None:
 
 
 def stop_paused(session: Session, held: Claim) -> None:
+    """Cancels it instead when that was asked for while the pause was under way."""
     run = _lock_held(session, held)
+    if run.cancel_requested_at is not None:
+        stop_cancelled(session, held)
+        return
     close_attempt(session, run, EventType.PAUSED)
     pause(session, run, "paused as asked")
 

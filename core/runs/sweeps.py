@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Select, and_, case, false, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Select, and_, case, false, func, or_, select, true, update
 from sqlalchemy.orm import Session, aliased
 
 from core.db.tables import Run
@@ -16,8 +16,8 @@ from core.workers import list_online
 NEVER_COMES = (RunStatus.FAILED, RunStatus.CANCELLED)
 _WAITED_TOO_LONG = StatusReason(
     code="queued_too_long",
-    message="no worker took it in time",
-    hint="start more workers",
+    message="it did not start within its `max_queue_seconds`",
+    hint="start more workers, or raise `max_queue_seconds`: the import of its dataset counts too",
     owner="system",
     retryable=True,
 )
@@ -63,7 +63,7 @@ def hint_again(session: Session, *, older_than_seconds: float) -> None:
 def reserve_workers(session: Session, *, after_seconds: float) -> None:
     """Gives each run of several GPUs that smaller ones have passed for too long a worker that drains for it."""
     workers = list_online(session)
-    waiting = select(Run).where(*is_claimable(), Run.gpus > 1, Run.queued_at < in_seconds(-after_seconds))
+    waiting = select(Run).where(*is_claimable(), Run.gpus > 1, _could_start_at() < in_seconds(-after_seconds))
     runs = list(session.scalars(waiting.order_by(Run.priority.desc(), Run.id)))
     taken = {run.reserved_worker_id for run in runs}
     for run in runs:
@@ -107,6 +107,13 @@ def _select_overdue(queue: str, seconds: float) -> Select[str]:
     in_queue = (Run.queue == queue, has_status(Run, RunStatus.QUEUED))
     query = select(Run.id).where(*in_queue, case((is_overdue, true()), else_=false()))
     return query.order_by(Run.priority, Run.project_id, Run.id).limit(1).with_for_update(skip_locked=True)
+
+
+def _could_start_at() -> ColumnElement[datetime]:
+    """Since when nothing but GPUs is missing: what it waits for was there, and it was queued."""
+    awaited = aliased(Run)
+    ready_at = select(awaited.finished_at).where(awaited.id == Run.waits_for_run_id).scalar_subquery()
+    return func.greatest(Run.queued_at, ready_at)
 
 
 def _reserve(session: Session, run_id: str, worker_id: str | None) -> None:

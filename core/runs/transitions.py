@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from core.db.tables import Attempt, Run, RunEvent
 from core.dispatch import hint_after_commit
+from core.runs.leftovers import schedule_leftovers
 from core.runs.types import BUDGET, CANCELLED, KILLERS, MAX_BACKOFF_SECONDS, MAX_LOSSES, FailureClass, StatusReason
 from core.states import TRANSITIONS, EventType, RunStatus
 
@@ -17,7 +18,10 @@ def charge(session: Session, run: Run, failure: FailureClass, reason: StatusReas
     count = run.failures.get(failure, 0) + 1
     run.failures = run.failures | {failure: count}
     run.losses += failure in KILLERS
-    close_attempt(session, run, "lost" if failure == FailureClass.WORKER_LOST else "failed")
+    if failure == FailureClass.WORKER_LOST:
+        _close_lost_attempt(session, run)
+    else:
+        close_attempt(session, run, "failed")
     is_poison = run.losses >= MAX_LOSSES
     if run.cancel_requested_at is None and (count > BUDGET[failure] or is_poison):
         set_failed(session, run, _poison(reason) if is_poison and failure == FailureClass.WORKER_LOST else reason)
@@ -70,10 +74,11 @@ def set_terminal(
     _let_go(run)
     run.finished_at = now(session)
     append_event(session, run, event, message, level=level)
+    schedule_leftovers(session, run)
 
 
 def _choose_rest(run: Run, failure: FailureClass) -> float:
-    """Somebody has to free space on a full disk first; a crash may be gone at the next try."""
+    """Space has to be freed first, or a network to come back; a crash may be gone at the next try."""
     return min(2.0**run.losses, MAX_BACKOFF_SECONDS) if failure in KILLERS else MAX_BACKOFF_SECONDS
 
 
@@ -87,7 +92,7 @@ def _let_go(run: Run) -> None:
 def _poison(reason: StatusReason) -> StatusReason:
     return StatusReason(
         code="poison",
-        message=f"{MAX_LOSSES} attempts in a row took their worker with them, and none left a checkpoint",
+        message=f"{MAX_LOSSES} attempts in a row crashed or lost their worker, and none left a new checkpoint",
         hint=f"it may need more memory than a worker has: try a smaller batch or picture; last: {reason.message}",
         owner="system",
     )
@@ -100,10 +105,19 @@ def _move(run: Run, event: EventType, status: RunStatus) -> None:
 
 
 def close_attempt(session: Session, run: Run, outcome: str) -> None:
+    _close_attempt(session, run, outcome, ended_at=func.clock_timestamp())
+
+
+def _close_lost_attempt(session: Session, run: Run) -> None:
+    """It ended with its lease: however late that is noticed, nothing ran since."""
+    _close_attempt(session, run, "lost", ended_at=func.least(func.clock_timestamp(), run.lease_expires_at))
+
+
+def _close_attempt(session: Session, run: Run, outcome: str, *, ended_at: ColumnElement[datetime]) -> None:
     session.execute(
         update(Attempt)
         .where(Attempt.run_id == run.id, Attempt.number == run.attempt)
-        .values(ended_at=func.clock_timestamp(), outcome=outcome)
+        .values(ended_at=ended_at, outcome=outcome)
     )
 
 

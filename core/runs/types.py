@@ -39,6 +39,7 @@ class FailureClass(StrEnum):
     USER = "user"  # the spec or the pictures: trying again gives the same
     CRASH = "crash"  # the child process died or raised
     NO_SPACE = "no_space"  # the disk of its worker is full
+    FETCH = "fetch"  # a URL could not be reached, or its server broke off
     WORKER_LOST = "worker_lost"
 
 
@@ -46,6 +47,7 @@ BUDGET: dict[FailureClass, int] = {
     FailureClass.USER: 0,
     FailureClass.CRASH: 20,
     FailureClass.NO_SPACE: 5,
+    FailureClass.FETCH: 4,
     FailureClass.WORKER_LOST: 20,
 }
 MAX_LOSSES = 3  # in a row, with no new checkpoint between them: the run itself is what kills

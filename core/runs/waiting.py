@@ -1,13 +1,14 @@
 """What a queued run waits for, in words for its owner."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ScalarSelect, and_, func, literal, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Interval, ScalarSelect, and_, func, or_, select, type_coerce
+from sqlalchemy.orm import Session, aliased
 
 from core.db.tables import Run, Worker
-from core.runs.eligibility import has_status
+from core.runs.eligibility import find_awaited_status, has_status
 from core.states import RunStatus
 from core.workers import list_online
 
@@ -21,37 +22,48 @@ class Wait(NamedTuple):
 
 def explain_wait(session: Session, run: Run) -> Wait | None:
     """None for a run that is not queued."""
-    if run.status != RunStatus.QUEUED:
-        return None
-    place = _find_place(session, run)
-    return Wait(position=place.earlier + 1, reason=_find_reason(session, run, place))
+    return explain_waits(session, [run]).get(run.id)
+
+
+def explain_waits(session: Session, runs: Iterable[Run]) -> dict[str, Wait]:
+    """Of those that are queued, by their ids; two queries, however many there are."""
+    queued = {run.id: run for run in runs if run.status == RunStatus.QUEUED}
+    if not queued:
+        return {}
+    online = list_online(session)
+    return {
+        place.run_id: Wait(position=place.earlier + 1, reason=_find_reason(queued[place.run_id], place, online))
+        for place in _find_places(session, list(queued))
+    }
 
 
 class _Place(NamedTuple):
     """What the database knows of the wait."""
 
+    run_id: str
     earlier: int
     awaited_status: str | None
     rest: timedelta  # negative once it is over
 
 
-def _find_place(session: Session, run: Run) -> _Place:
-    awaited = select(Run.status).where(Run.id == run.waits_for_run_id).scalar_subquery()
-    rest = literal(run.run_after) - func.clock_timestamp()
-    return _Place(*session.execute(select(_count_earlier(run), awaited, rest)).one())
+def _find_places(session: Session, run_ids: list[str]) -> list[_Place]:
+    rest = type_coerce(Run.run_after - func.clock_timestamp(), Interval)
+    query = select(Run.id, _count_earlier(), find_awaited_status(Run), rest).where(Run.id.in_(run_ids))
+    return [_Place(*row) for row in session.execute(query)]
 
 
-def _count_earlier(run: Run) -> ScalarSelect[int]:
+def _count_earlier() -> ScalarSelect[int]:
     """Fairness between projects may still let a later one go first."""
-    goes_first = or_(Run.priority > run.priority, and_(Run.priority == run.priority, Run.id < run.id))
-    query = select(func.count()).where(Run.queue == run.queue, has_status(Run, RunStatus.QUEUED), goes_first)
+    other = aliased(Run)
+    goes_first = or_(other.priority > Run.priority, and_(other.priority == Run.priority, other.id < Run.id))
+    query = select(func.count()).where(other.queue == Run.queue, has_status(other, RunStatus.QUEUED), goes_first)
     return query.scalar_subquery()
 
 
-def _find_reason(session: Session, run: Run, place: _Place) -> str:
+def _find_reason(run: Run, place: _Place, workers: list[Worker]) -> str:
     if run.waits_for_run_id is not None and place.awaited_status != RunStatus.SUCCEEDED:
         return "the dataset is being imported"
-    online = [worker for worker in list_online(session) if worker.queue == run.queue]
+    online = [worker for worker in workers if worker.queue == run.queue]
     if not online:
         return "no worker is online"
     fitting = [worker for worker in online if worker.gpus >= (run.gpus or 0)]
@@ -60,7 +72,9 @@ def _find_reason(session: Session, run: Run, place: _Place) -> str:
     if run.reserved_worker_id is not None:
         return f"a worker takes no other job until it has {run.gpus} free GPUs"
     if place.rest > timedelta():
-        return f"the last attempt failed: the next one starts in {place.rest.total_seconds():.0f} s at the earliest"
+        return (
+            f"rests after its last attempt: the next one starts in {place.rest.total_seconds():.0f} s at the earliest"
+        )
     return _describe_busy(run, fitting)
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from core.states import TERMINAL
-from tests.chaos.history import STOPPED_AT_POINT, STOPPED_WORKER, Accepted, Change, End, History, Injected
+from tests.chaos.history import POISONED, STOPPED_AT_POINT, STOPPED_WORKER, Accepted, Change, End, History, Injected
 from tests.chaos.steps import find_steps_back, find_wrong_resumes
 from tests.chaos.violation import Kind, Violation
 
@@ -31,8 +31,9 @@ def find_lost(history: History) -> Iterator[Violation]:
     for job_id in sorted(set(history.acknowledged) - {job.job_id for job in history.accepted}):
         yield Violation("lost", "I1", job_id, "its 202 was seen, and it is gone")
     ends = {end.job_id: end for end in history.ends}
+    poisoned = {run_id for fault in history.faults if fault.fault == POISONED for run_id in fault.run_ids}
     for job in history.accepted:
-        problem = _find_problem(job, ends.get(job.job_id))
+        problem = _find_problem(job, ends.get(job.job_id), is_poisoned=job.run_id in poisoned)
         if problem is not None:
             yield Violation("lost", "I1", job.job_id, problem)
 
@@ -148,7 +149,7 @@ INVARIANTS: tuple[Callable[[History], Iterator[Violation]], ...] = (
 )
 
 
-def _find_problem(job: Accepted, end: End | None) -> str | None:
+def _find_problem(job: Accepted, end: End | None, *, is_poisoned: bool) -> str | None:
     if end is None:
         return "it is gone"
     if end.status not in TERMINAL:
@@ -160,7 +161,8 @@ def _find_problem(job: Accepted, end: End | None) -> str | None:
         case "stop":
             return None if end.status in {"cancelled", "succeeded"} else described
         case "poison":
-            return None if end.code == "poison" else described
+            may_live = not is_poisoned and end.status == "succeeded"
+            return None if end.code == "poison" or may_live else described
         case "any":
             return None
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 Expectation = Literal["model", "stop", "poison", "any"]
 Table = Literal["attempts", "checkpoints", "models"]
 
+POISONED = "job: kills its worker 3 times"
 STOPPED_WORKER = "worker: SIGSTOP past the lease"
 STOPPED_AT_POINT = "worker: SIGSTOP at a named point"
 DAMAGED_CHECKPOINTS = "store: damaged checkpoints"  # the one fault that may cost progress
@@ -15,8 +16,8 @@ DAMAGED_CHECKPOINTS = "store: damaged checkpoints"  # the one fault that may cos
 class Accepted:
     """A job that the API took: its row, whether or not a client saw the 202.
 
-    `expects`: a model equal to the undisturbed one; a cancel that may come too late; a failure as poison; or, of a
-    job that was starved of memory, any end.
+    `expects`: a model equal to the undisturbed one; a cancel that may come too late; a failure as poison, if its worker
+    was killed often enough; or, of a job that was starved of memory, any end.
     """
 
     job_id: str

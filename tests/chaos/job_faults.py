@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from core.runs.types import MAX_LOSSES
 from core.states import TERMINAL
 from tests.chaos.client import Client
-from tests.chaos.history import Injected
+from tests.chaos.history import POISONED, Injected
 from tests.chaos.load import POISON, Load
 from tests.chaos.process_faults import POLL_SECONDS, ProcessFaults, find_trainers, is_there
 from tests.chaos.records import Records
@@ -79,19 +79,19 @@ class JobFaults:
             if status in TERMINAL | {"paused"}:
                 self._pausing.discard(job_id)
 
-    def poison(self, _: random.Random) -> Injected:
-        """Each time that its trainer starts, the whole worker dies."""
-        at = time.time()
+    def poison(self, _: random.Random) -> Injected | None:
+        """Each time that its trainer starts, the whole worker dies; None when it did not come to that often enough."""
+        at, killed = time.time(), set[int]()
         job_id = self._load.post(POISON, expects="poison")
         run_id = next(job.run_id for job in self._records.list_accepted() if job.job_id == job_id)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while self._records.find_status(job_id)[0] not in TERMINAL and time.monotonic() < deadline:
             if find_trainers(run_id):
                 victim = next((job for job in self._records.list_running() if job.run_id == run_id), None)
-                if victim is not None:
-                    signal_all([victim.worker_pid], signal.SIGKILL)
+                if victim is not None and signal_all([victim.worker_pid], signal.SIGKILL):
+                    killed.add(victim.worker_pid)
             time.sleep(POLL_SECONDS)
-        return Injected(f"job: kills its worker {MAX_LOSSES} times", at, at, [run_id])
+        return Injected(POISONED, at, at, [run_id]) if len(killed) == MAX_LOSSES else None
 
     def _cancel(self, fault: str, job_id: str, trainers: Sequence[int]) -> Injected:
         self._client.insist("POST", f"/jobs/{job_id}/cancel")

@@ -27,6 +27,7 @@ VARIANTS: dict[str, Json] = {
     "bi_tuning-1": {"method": {"type": "bi_tuning"}, "seed": 1},
     "bi_tuning-noise": {"method": {"type": "bi_tuning", "queue_fill": "noise"}, "seed": 0},
 }
+DEFAULT_VARIANT = "bi_tuning-0"
 POISON = "poison"
 
 
@@ -43,7 +44,7 @@ class Load:
         self._open: set[str] = set()  # jobs that no poll has seen end
 
     def post(self, name: str, expects: Expectation = "model", *, epochs: int = EPOCHS) -> str:
-        spec = VARIANTS.get(name, VARIANTS["bi_tuning-0"])
+        spec = VARIANTS.get(name, VARIANTS[DEFAULT_VARIANT])
         body = spec | {
             "dataset_id": self._dataset_id,
             "backbone": BACKBONE,
@@ -65,7 +66,8 @@ class Load:
         while any(self._records.find_status(job_id)[0] not in TERMINAL for job_id in jobs.values()):
             time.sleep(POLL_SECONDS)
         ends = {end.job_id: end for end in self._records.list_ends()}
-        self._history.references = {name: ends[job_id].weights_sha256[0] for name, job_id in jobs.items()}
+        references = {name: ends[job_id].weights_sha256[0] for name, job_id in jobs.items()}
+        self._history.references = references | {POISON: references[DEFAULT_VARIANT]}  # should it live
 
     def keep(self, count: int) -> AbstractContextManager[None]:
         """As many jobs as `count` are queued or running for as long as the block lasts."""

@@ -1,146 +1,203 @@
-"""`python -m tests.chaos.outages --seconds 120`: each server away in turn, killed and hanging, while a job runs.
+"""`python -m tests.chaos.outages --seconds 120`: each server away in turn, killed and hanging, while users go on.
 
-Requests have to be answered within 10 s, by what they asked for or by a 503 with `Retry-After`; the job has to end in
-its first attempt, with the weights of an undisturbed run.
+Every request has to be answered within 10 s: by what it asked for where that needs only servers that are there, else by
+a 503 with `Retry-After`. Every job has to end in its first attempt with the weights of an undisturbed run, and every
+upload that was accepted as a dataset; a job whose cancel was accepted is cancelled.
 """
 
 import argparse
 import signal
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
+from typing import NamedTuple, assert_never, get_args
 
 import httpx
 from rich.console import Console
 from rich.table import Table
 
+from cli.demo.cells import draw_cells
 from cli.postgres import Postgres
 from cli.seaweed import Seaweed
 from cli.valkey import Valkey
 from core.states import TERMINAL
+from tests.chaos.background import running_beside
 from tests.chaos.client import Client
-from tests.chaos.history import End, History
-from tests.chaos.load import VARIANTS, Load, make_archive
+from tests.chaos.load import POLL_SECONDS, make_archive
+from tests.chaos.outage_report import COLUMNS, Outcome, make_cells
+from tests.chaos.outage_requests import (
+    SHORT_EPOCHS,
+    Asker,
+    ServerName,
+    Subjects,
+    list_questions,
+    make_predict,
+    make_spec,
+)
 from tests.chaos.records import Records
-from tests.chaos.stack import SLOTS, Stack, run_stack
+from tests.chaos.stack import Stack, run_stack
 from tests.conditions import wait_until
 from tests.end_to_end.faults import find_descendants, hanging, signal_all
 
-ANSWER_SECONDS = 10.0
 RECOVERY_SECONDS = 60.0
 JOB_SECONDS = 300.0
-EPOCHS = 400  # a minute or so: the job ends its training while the server is away
-ASK_SECONDS = 0.5
-COLUMNS = (
-    "server",
-    "fault",
-    "answers",
-    "503",
-    "other errors",
-    "slowest (s)",
-    "well again (s)",
-    "attempts",
-    "same weights",
-)
-
+LONG_EPOCHS = 400  # a minute or so: the job ends its training while the server is away
+SERVER_NAMES: tuple[ServerName, ...] = get_args(ServerName)
 Server = Postgres | Valkey | Seaweed
 
 
-@dataclass
-class Outcome:
-    """One server away once: what its clients saw, and what became of the job."""
+class Fate(NamedTuple):
+    """How a job ended, or stands when it does not end."""
 
-    server: str
-    fault: str
-    statuses: Counter[int] = field(default_factory=Counter)
-    slowest_seconds: float = 0.0
-    without_retry_after: int = 0
-    recovered_seconds: float = 0.0
-    attempts: int = 0
-    is_same: bool = False
+    status: str
+    weights_sha256: tuple[str, ...]  # of its models
 
-    @property
-    def unavailable(self) -> int:
-        return self.statuses[httpx.codes.SERVICE_UNAVAILABLE]
 
-    @property
-    def other_errors(self) -> int:
-        """No answer at all counts as status 0."""
-        return sum(count for status, count in self.statuses.items() if status not in {200, 202, 503})
+CANCELLED = Fate("cancelled", ())
 
-    @property
-    def is_good(self) -> bool:
-        is_answered = self.slowest_seconds <= ANSWER_SECONDS and not self.other_errors + self.without_retry_after
-        return is_answered and self.attempts == 1 and self.is_same
+
+class Baseline(NamedTuple):
+    """What there is before anything is disturbed, and how jobs end then."""
+
+    dataset_id: str
+    archive: bytes
+    picture: bytes
+    model_id: str  # a finished job's, as `/predict` takes it
+    long: Fate
+    short: Fate
 
 
 class Outages:
-    def __init__(self, stack: Stack, load: Load, records: Records, *, seconds: float) -> None:
+    def __init__(self, stack: Stack, client: Client, *, seconds: float) -> None:
         self._stack = stack
-        self._load = load
-        self._records = records
+        self._client = client
         self._seconds = seconds
-        self._reference: list[str] = []
+        self._records = Records(stack.make_engine())
+        self._settled: set[str] = set()  # jobs of earlier outages
 
-    def run(self) -> Iterator[Outcome]:
-        self._reference = self._wait_for_end(self._load.post("vanilla-0", epochs=EPOCHS)).weights_sha256
+    def run(self, names: list[ServerName]) -> Iterator[Outcome]:
+        baseline = self._prepare()
+        for name in names:
+            server = self._find_server(name)
+            yield self._run_one(Outcome(name, "killed"), partial(killed, server), baseline)
+            yield self._run_one(Outcome(name, "hangs"), partial(hanging, server.process), baseline)
+
+    def _prepare(self) -> Baseline:
+        """Fails when a job does that nothing disturbs: there would be nothing to compare with."""
+        archive = make_archive()
+        dataset_id = self._client.import_dataset(archive)
+        long_id, short_id = (self._post(dataset_id, epochs=epochs) for epochs in (LONG_EPOCHS, SHORT_EPOCHS))
+        fates = self._settle()
+        for fate in fates.values():
+            assert fate.status == "succeeded", fate
+            assert len(fate.weights_sha256) == 1, fate
+        ((cell,),) = draw_cells(1, seed=0)
+        return Baseline(dataset_id, archive, cell.path.read_bytes(), long_id, fates[long_id], fates[short_id])
+
+    def _find_server(self, name: ServerName) -> Server:
         servers = self._stack.servers
-        named: tuple[tuple[str, Server], ...] = (
-            ("PostgreSQL", servers.postgres),
-            ("broker", servers.valkey),
-            ("store", servers.seaweed),
-        )
-        for name, server in named:
-            yield self._run_one(Outcome(name, "killed"), partial(killed, server))
-            yield self._run_one(Outcome(name, "hangs"), partial(hanging, server.process))
+        match name:
+            case "PostgreSQL":
+                return servers.postgres
+            case "broker":
+                return servers.valkey
+            case "store":
+                return servers.seaweed
+            case _:
+                assert_never(name)
 
-    def _run_one(self, outcome: Outcome, away: Callable[[], AbstractContextManager[None]]) -> Outcome:
-        job_id = self._load.post("vanilla-0", epochs=EPOCHS)
-        wait_until(lambda: any(job.stage == "training" for job in self._records.list_running()), seconds=JOB_SECONDS)
+    def _run_one(
+        self, outcome: Outcome, away: Callable[[], AbstractContextManager[None]], baseline: Baseline
+    ) -> Outcome:
+        subjects = self._start_jobs(baseline)
         with away():
-            self._ask_for(self._seconds, job_id, outcome)
+            outcome.askers = self._ask_together(subjects)
         outcome.recovered_seconds = self._wait_until_well()
-        end = self._wait_for_end(job_id)
-        outcome.attempts = self._records.find_status(job_id)[1]
-        outcome.is_same = end.weights_sha256 == self._reference
+        self._follow_jobs(outcome, subjects, baseline)
+        self._follow_uploads(outcome)
         return outcome
 
-    def _ask_for(self, seconds: float, job_id: str, outcome: Outcome) -> None:
-        """Several at once, as users do."""
-        ended = threading.Event()
-        paths = ["/livez", "/readyz", "/jobs", *(f"/jobs/{job_id}{part}" for part in ("", "/log", "/metrics"))]
-        askers = [threading.Thread(target=self._keep_asking, args=(path, ended, outcome)) for path in paths]
-        for asker in askers:
-            asker.start()
-        ended.wait(seconds)
-        ended.set()
-        for asker in askers:
-            asker.join()
+    def _start_jobs(self, baseline: Baseline) -> Subjects:
+        """Two in the midst of their training: one to end, one to be cancelled."""
+        dataset_id = baseline.dataset_id
+        job_id, unwanted_id = (self._post(dataset_id, epochs=LONG_EPOCHS) for _ in range(2))
+        subjects = Subjects(dataset_id, baseline.model_id, job_id, unwanted_id, baseline.archive, baseline.picture)
+        wait_until(lambda: self._are_training({job_id, unwanted_id}), seconds=JOB_SECONDS)
+        wait_until(lambda: self._shows_segments(job_id), seconds=JOB_SECONDS)
+        predict = make_predict(subjects)
+        assert self._client.insist(predict.method, predict.path, **predict.options).status_code == httpx.codes.OK
+        return subjects
 
-    def _keep_asking(self, path: str, ended: threading.Event, outcome: Outcome) -> None:
-        with Client(self._stack.url, self._stack.key) as client:
-            while not ended.wait(ASK_SECONDS):
-                started = time.monotonic()
-                answer = client.ask("GET", path)
-                outcome.statuses[0 if answer is None else answer.status_code] += 1
-                outcome.slowest_seconds = max(outcome.slowest_seconds, time.monotonic() - started)
-                if answer is not None and answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-                    outcome.without_retry_after += "Retry-After" not in answer.headers
+    def _are_training(self, job_ids: set[str]) -> bool:
+        return job_ids <= {job.job_id for job in self._records.list_running() if job.stage == "training"}
+
+    def _shows_segments(self, job_id: str) -> bool:
+        """From now on, its log and its metrics cannot be read without the store."""
+        log, metrics = (self._client.insist("GET", f"/jobs/{job_id}/{part}") for part in ("log", "metrics"))
+        return bool(log.text and any(metrics.json().values()))
+
+    def _ask_together(self, subjects: Subjects) -> list[Asker]:
+        """All at once, as users do."""
+        stop_at = time.monotonic() + self._seconds
+        askers = []
+        with ExitStack() as stack:
+            for question in list_questions(subjects):
+                client = stack.enter_context(Client(self._stack.url, self._stack.key))
+                asker = Asker(question, client)
+                askers.append(asker)
+                stack.enter_context(running_beside(question.path, partial(asker.ask_until, stop_at)))
+            time.sleep(self._seconds)
+        return askers
 
     def _wait_until_well(self) -> float:
         started = time.monotonic()
-        with Client(self._stack.url, self._stack.key) as client:
-            wait_until(client.is_all_well, seconds=RECOVERY_SECONDS)
+        wait_until(self._client.is_all_well, seconds=RECOVERY_SECONDS)
         return time.monotonic() - started
 
-    def _wait_for_end(self, job_id: str) -> End:
-        wait_until(lambda: self._records.find_status(job_id)[0] in TERMINAL, seconds=JOB_SECONDS)
-        return next(end for end in self._records.list_ends() if end.job_id == job_id)
+    def _follow_jobs(self, outcome: Outcome, subjects: Subjects, baseline: Baseline) -> None:
+        """Every job that there is: one may have been accepted and its 202 lost, or be cancelled after its 503."""
+        fates = self._settle()
+        accepted_ids = outcome.list_accepted("/jobs")
+        cancelled_ids = outcome.list_accepted(f"/jobs/{subjects.unwanted_job_id}/cancel")
+        allowed = {job_id: {baseline.short} for job_id in {*fates, *accepted_ids}}
+        allowed[subjects.job_id] = {baseline.long}
+        allowed[subjects.unwanted_job_id] = {CANCELLED} if cancelled_ids else {CANCELLED, baseline.long}
+        outcome.followed += len(allowed)
+        outcome.strayed += [job_id for job_id, right in allowed.items() if fates.get(job_id) not in right]
+        outcome.attempts = max(self._records.find_status(job_id)[1] for job_id in fates)
+
+    def _settle(self) -> dict[str, Fate]:
+        """How jobs ended that have not been asked for before; one that does not end is not waited for without end."""
+        give_up_at = time.monotonic() + JOB_SECONDS
+        while not self._have_all_ended() and time.monotonic() < give_up_at:
+            time.sleep(POLL_SECONDS)
+        ends = [end for end in self._records.list_ends() if end.job_id not in self._settled]
+        self._settled |= {end.job_id for end in ends}
+        return {end.job_id: Fate(end.status, tuple(end.weights_sha256)) for end in ends}
+
+    def _have_all_ended(self) -> bool:
+        return all(end.status in TERMINAL for end in self._records.list_ends())
+
+    def _follow_uploads(self, outcome: Outcome) -> None:
+        for dataset_id in outcome.list_accepted("/datasets"):
+            outcome.followed += 1
+            if self._find_import(dataset_id) != "ready":
+                outcome.strayed.append(dataset_id)
+
+    def _find_import(self, dataset_id: str) -> str:
+        def find_status() -> str:
+            return str(self._client.insist("GET", f"/datasets/{dataset_id}").json().get("status", "missing"))
+
+        wait_until(lambda: find_status() != "importing", seconds=JOB_SECONDS)
+        return find_status()
+
+    def _post(self, dataset_id: str, *, epochs: int) -> str:
+        answer = self._client.insist("POST", "/jobs", json=make_spec(dataset_id, epochs=epochs))
+        assert answer.status_code == httpx.codes.ACCEPTED, answer.text
+        return str(answer.json()["id"])
 
 
 @contextmanager
@@ -154,39 +211,27 @@ def killed(server: Server) -> Iterator[None]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos.outages", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=120, help="how long each server is away")
-    seconds = parser.parse_args().seconds
-    console = Console(width=130)
+    options = _parse_options()
+    console = Console(width=140)
     table = Table(*COLUMNS)
     good = True
-    with run_stack(None) as stack:
-        history = History(seed=0, slots=SLOTS)
-        records = Records(stack.make_engine())
-        with Client(stack.url, stack.key) as client:
-            dataset_id = client.import_dataset(make_archive())
-        load = Load(stack, records, history, dataset_id, variants=len(VARIANTS))
-        for outcome in Outages(stack, load, records, seconds=seconds).run():
-            cells = _make_cells(outcome)
+    with run_stack(None) as stack, Client(stack.url, stack.key) as client:
+        for outcome in Outages(stack, client, seconds=options.seconds).run(options.servers):
+            cells = make_cells(outcome)
             console.print(f"{time.strftime('%H:%M:%S')} {' · '.join(cells)}", highlight=False)
+            for said, count in {**outcome.count_wrong(), **Counter(outcome.strayed)}.items():
+                console.print(f"  wrong, {count} times: {said}", highlight=False, markup=False)
             table.add_row(*cells)
-            good = good and outcome.is_good
+            good = good and outcome.is_good()
     console.print(table)
     return 0 if good else 1
 
 
-def _make_cells(outcome: Outcome) -> list[str]:
-    return [
-        outcome.server,
-        outcome.fault,
-        str(outcome.statuses.total()),
-        str(outcome.unavailable),
-        str(outcome.other_errors),
-        f"{outcome.slowest_seconds:.1f}",
-        f"{outcome.recovered_seconds:.1f}",
-        str(outcome.attempts),
-        "yes" if outcome.is_same else "NO",
-    ]
+def _parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.outages", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=120, help="how long each server is away")
+    parser.add_argument("--servers", nargs="+", choices=SERVER_NAMES, default=list(SERVER_NAMES))
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

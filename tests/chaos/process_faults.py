@@ -55,7 +55,7 @@ class ProcessFaults:
 
     def kill_at_point(self, _: random.Random) -> Injected | None:
         """The worker that gets there kills itself, whatever it runs by then."""
-        if self._records.find_most_losses() + 1 >= MAX_LOSSES:
+        if not self._may_lose():
             return None
         name = next(self._points)
         held = self._wait_at(name, signal.SIGKILL)
@@ -64,6 +64,8 @@ class ProcessFaults:
 
     def stop_at_point(self, rng: random.Random) -> Injected | None:
         """The worker stops there, and wakes when its run may be somebody else's; its trainer goes on."""
+        if not self._may_lose():
+            return None
         name = rng.choice(STOPS)
         stopped = [job for job in self._wait_at(name, signal.SIGSTOP) if is_stopped(job.worker_pid)]
         if not stopped:
@@ -73,6 +75,10 @@ class ProcessFaults:
         signal_all([job.worker_pid for job in stopped], signal.SIGCONT)
         return Injected(STOPPED_AT_POINT, started_at, time.time(), [job.run_id for job in stopped], name)
 
+    def _may_lose(self) -> bool:
+        """Whether no job would become poison by what hits it next; a loss counts some seconds after its kill."""
+        return self._records.find_most_losses() + 1 < MAX_LOSSES
+
     def _wait_at(self, name: str, number: signal.Signals) -> list[RunningJob]:
         """The jobs that ran when a worker got there and so a signal; none if nobody got there in time."""
         point, prepared = self._stack.points_dir / name, self._stack.points_dir / f".{name}"
@@ -80,7 +86,7 @@ class ProcessFaults:
         prepared.rename(point)
         deadline = time.monotonic() + POINT_SECONDS
         held: list[RunningJob] = []
-        while point.exists() and time.monotonic() < deadline:
+        while point.exists() and time.monotonic() < deadline and self._may_lose():
             held = self._records.list_running()
             time.sleep(POLL_SECONDS)
         reached = not point.exists()

@@ -7,6 +7,7 @@ import pytest
 from tests.chaos.checker import check, find_gaps
 from tests.chaos.history import (
     DAMAGED_CHECKPOINTS,
+    POISONED,
     STOPPED_AT_POINT,
     STOPPED_WORKER,
     Accepted,
@@ -86,6 +87,7 @@ def test_wrong_ends_are_found(ends: list[End], found: set[tuple[str, str]]) -> N
     [
         ("stop", End("job", "cancelled", None, [])),
         ("poison", End("job", "failed", "poison", [])),
+        ("poison", End("job", "succeeded", None, ["sha-a"])),
         ("any", End("job", "failed", "out_of_memory", [])),
         ("any", End("job", "succeeded", None, ["sha-b"])),
     ],
@@ -102,6 +104,14 @@ def test_other_failures_than_expected_are_losses(expects: Expectation, code: str
     history = make_history()
     history.accepted = [Accepted("job", "run", "a", expects)]
     history.ends = [End("job", "failed", code, [])]
+
+    assert find_kinds(history) == {("lost", "I1")}
+
+
+def test_job_that_killed_its_workers_and_lives_is_found() -> None:
+    history = make_history()
+    history.accepted = [Accepted("job", "run", "a", "poison")]
+    history.faults = [Injected(POISONED, 1.0, 1.0, ["run"])]
 
     assert find_kinds(history) == {("lost", "I1")}
 

@@ -1,6 +1,7 @@
 """What becomes of a run when a server stays away from the attempt."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from core.settings import Settings
 from core.states import RunStatus
 from tests.factories import claim_run, make_dataset, make_job, make_project
 from tests.worker.contexts import make_context
+from tests.worker.outages import RefusedCommit
 from worker.context import WorkerContext
 from worker.execution import execute
 
@@ -62,6 +64,23 @@ def test_cancel_is_not_held_up_by_a_store_that_is_away(context: WorkerContext, r
     assert run.status_reason is not None
     assert run.status_reason["code"] == "cancelled"
     assert list(context.settings.work_dir.glob("*/run_*")) == []
+
+
+def test_last_write_is_tried_again_while_the_worker_stops(
+    context: WorkerContext, run: Run, session: Session, sessions: SessionFactory
+) -> None:
+    """An outage of a second in the middle of a deploy is no loss of a worker."""
+    held = claim_run(session)
+    session.commit()
+    refused = RefusedCommit(sessions, "requeued")
+    patient = replace(context, settings=context.settings.model_copy(update={"outage_seconds": 30}))
+    patient.stopping.set()
+
+    execute(patient, held, devices=[])
+
+    session.refresh(run)
+    assert refused.happened
+    assert (run.status, run.failures) == (RunStatus.QUEUED, {})
 
 
 def test_full_disk_is_no_loss_of_the_worker(context: WorkerContext, run: Run, session: Session) -> None:

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from core.trainer_protocol import ExitCode, Line, Metrics, Progress
 from tests.conditions import wait_until
 from tests.core.training.jobs import BI_TUNING, make_job, make_spec
+from tests.end_to_end.service import find_trainer_pids
 from worker.trainer_process import TrainerProcess
 
 NO_GPUS = ["", ""]
@@ -74,3 +77,12 @@ def test_ranks_that_are_stopped_leave_one_checkpoint(tmp_path: Path) -> None:
 
     assert it.status == ExitCode.INTERRUPTED
     assert [line.type for line in lines].count("checkpoint_saved") == 1
+
+
+def test_rank_that_cannot_be_started_leaves_none_behind(tmp_path: Path) -> None:
+    job = make_job(tmp_path, make_spec(BI_TUNING))
+
+    with pytest.raises(ValueError, match="null byte"):
+        TrainerProcess(tmp_path, job, devices=["", "\0"], on_progress=lambda _: None)
+
+    assert find_trainer_pids(tmp_path) == []

@@ -1,5 +1,6 @@
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -87,19 +88,56 @@ def test_failure_of_our_own_is_no_rejection(tmp_path: Path) -> None:
         _run(tmp_path / "missing.zip")
 
 
-def test_child_leaves_when_its_parent_is_gone(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "a.zip")  # opening it never ends
-    job = IngestJob(archive=tmp_path / "a.zip", limits=SMALL_CHILD, test_fraction=0.2)
-    (tmp_path / JOB_FILE).write_text(job.model_dump_json())
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_child_that_is_killed_from_outside_is_no_rejection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    _make_child_die(tmp_path, monkeypatch, number)
 
+    with pytest.raises(IngestCrashedError, match=number.name):
+        _run(make_archive(tmp_path / "a.zip", {"cat": 10, "dog": 10}))
+
+
+def test_child_that_its_decoder_kills_is_a_rejection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _make_child_die(tmp_path, monkeypatch, signal.SIGSEGV)
+
+    assert _refuse(make_archive(tmp_path / "a.zip", {"cat": 10, "dog": 10})).code == "archive_unreadable"
+
+
+def _make_child_die(directory: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    """As it starts, by its own hand."""
+    monkeypatch.setenv("PYTHONPATH", str(directory))
+    reset = "" if number is signal.SIGKILL else f"signal.signal({number:d}, signal.SIG_DFL)\n"
+    (directory / "sitecustomize.py").write_text(f"import os, signal\n{reset}os.kill(os.getpid(), {number:d})\n")
+
+
+def test_child_ignores_signals_that_are_for_its_worker(tmp_path: Path) -> None:
+    with _open_endless_child(tmp_path) as child:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            child.send_signal(number)
+        child.communicate(timeout=60)  # closes its input
+
+    assert child.returncode == EXIT_ORPHANED
+
+
+def test_child_leaves_when_its_parent_is_gone(tmp_path: Path) -> None:
+    with _open_endless_child(tmp_path) as child:
+        child.communicate(timeout=60)  # closes its input
+
+    assert child.returncode == EXIT_ORPHANED
+
+
+def _open_endless_child(directory: Path) -> subprocess.Popen[bytes]:
+    """It is at work by now, on an archive whose opening never ends."""
+    os.mkfifo(directory / "a.zip")
+    job = IngestJob(archive=directory / "a.zip", limits=SMALL_CHILD, test_fraction=0.2)
+    (directory / JOB_FILE).write_text(job.model_dump_json())
     child = subprocess.Popen(
-        [sys.executable, "-m", "core.ingest", str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "core.ingest", str(directory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert child.stdout is not None
     assert b"reading" in child.stdout.readline()
-    child.communicate(timeout=60)  # closes its input
-
-    assert child.returncode == EXIT_ORPHANED
+    return child
 
 
 def test_child_that_writes_too_much_fails(tmp_path: Path) -> None:

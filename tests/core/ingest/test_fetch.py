@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from core.ingest.connections import GuardedBackend, Watch, resolve
-from core.ingest.errors import FetchError, IngestStoppedError
+from core.ingest.errors import FetchError, FetchInterruptedError, IngestStoppedError
 from core.ingest.fetch import UrlPolicy, fetch
 from tests.core.ingest.servers import serve
 
@@ -127,6 +127,41 @@ def test_closed_port_is_unreachable() -> None:
 
 def test_unknown_host_is_unreachable() -> None:
     assert _fetch_refused("https://does-not-exist.invalid/") == "url_unreachable"
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_over_soon"),
+    [
+        pytest.param(OK + LENGTH % 10 + b"half", True, id="broken off"),
+        pytest.param(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", True, id="503"),
+        pytest.param(b"HTTP/1.1 429 No\r\nContent-Length: 0\r\n\r\n", True, id="429"),
+        pytest.param(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", False, id="404"),
+        pytest.param(b"SSH-2.0-OpenSSH\r\n", False, id="other protocol"),
+    ],
+)
+def test_answer_that_may_be_better_later_is_an_interruption(answer: bytes, is_over_soon: bool) -> None:
+    with serve(answer) as server, pytest.raises(FetchError) as error:
+        _fetch(server.url)
+
+    assert isinstance(error.value, FetchInterruptedError) == is_over_soon
+
+
+def test_silence_is_an_interruption() -> None:
+    with serve(b"", keep_open=True) as server, pytest.raises(FetchInterruptedError):
+        _fetch(server.url, IMPATIENT)
+
+
+def test_name_that_is_not_found_is_an_interruption() -> None:
+    with pytest.raises(FetchInterruptedError):
+        _fetch("https://does-not-exist.invalid/")
+
+
+def test_server_that_takes_all_the_time_there_is_is_none() -> None:
+    no_time = UrlPolicy(allowed_hosts=("127.0.0.1",), total_seconds=0)
+    with serve(OK, LENGTH % 10, b"half", keep_open=True) as server, pytest.raises(FetchError) as error:
+        _fetch(server.url, no_time)
+
+    assert not isinstance(error.value, FetchInterruptedError)
 
 
 def test_stop_ends_a_waiting_fetch() -> None:

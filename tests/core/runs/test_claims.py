@@ -294,3 +294,16 @@ def test_each_attempt_has_its_outcome(session: Session) -> None:
 
     attempts = session.scalars(select(Attempt).where(Attempt.run_id == run.id).order_by(Attempt.number))
     assert [attempt.outcome for attempt in attempts] == ["requeued", "succeeded"]
+
+
+def test_cancel_that_comes_while_a_pause_finishes_is_kept(session: Session) -> None:
+    run = make_run(session)
+    held = claim_run(session)
+    lifecycle.request_pause(session, run.id)
+    assert claims.beat(session, held, lease_seconds=LEASE_SECONDS) is Signal.PAUSE
+    lifecycle.request_cancel(session, run.id)
+
+    claims.stop_paused(session, held)
+
+    assert run.status == RunStatus.CANCELLED
+    assert session.get_one(Attempt, (run.id, 1)).outcome == "cancelled"

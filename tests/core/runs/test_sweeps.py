@@ -6,14 +6,14 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.db.session import SessionFactory
-from core.db.tables import Run
+from core.db.tables import Attempt, Run
 from core.dispatch import take_pending
 from core.runs import claims, lifecycle, sweeps
-from core.runs.types import BUDGET, FailureClass, GpuOffer, RunKind, StatusReason
+from core.runs.types import BUDGET, FailureClass, GpuOffer, RunKind, Signal, StatusReason
 from core.states import RunStatus
 from core.workers import beat_worker, leave
 from tests.conditions import wait_until
-from tests.factories import claim_run, make_run, make_worker
+from tests.factories import LEASE_SECONDS, claim_run, make_run, make_worker
 
 REASON = StatusReason(code="one_class", message="only one class", hint="add another", owner="data")
 
@@ -46,6 +46,24 @@ def test_lease_that_had_not_expired_by_then_is_kept(session: Session) -> None:
     assert sweeps.lose_expired(session, as_of=as_of) == 0
     assert sweeps.lose_expired(session) == 1
     assert run.status == RunStatus.QUEUED
+
+
+def test_time_after_the_last_beat_is_no_runtime(session: Session) -> None:
+    """Nobody may have swept for an hour: the database was away, or every worker."""
+    run = make_run(session)
+    run.max_runtime_seconds = 60
+    claim_run(session)
+    attempt = session.get_one(Attempt, (run.id, 1))
+    attempt.started_at -= timedelta(hours=1)
+    run.lease_expires_at = attempt.started_at + timedelta(seconds=10)
+    session.flush()
+
+    sweeps.lose_expired(session)
+    session.refresh(attempt)
+    run.run_after = run.created_at
+
+    assert attempt.ended_at == attempt.started_at + timedelta(seconds=10)
+    assert claims.beat(session, claim_run(session), lease_seconds=LEASE_SECONDS) is Signal.GO_ON
 
 
 def lose(session: Session, run: Run, *, after_a_checkpoint: bool) -> None:
@@ -109,6 +127,20 @@ def test_smallest_fitting_worker_is_reserved_for_a_run_that_was_passed_too_long(
     sweeps.reserve_workers(session, after_seconds=50)
 
     assert run.reserved_worker_id == fitting.id
+
+
+def test_time_of_the_import_does_not_count_as_being_passed(session: Session) -> None:
+    make_worker(session, gpus=4)
+    awaited = make_run(session, kind=RunKind.IMPORT)
+    run = make_run(session, project_id=awaited.project_id, waits_for=awaited, gpus=4)
+    run.queued_at -= timedelta(seconds=100)
+    claims.succeed(session, claim_run(session, queue="imports"))
+
+    sweeps.reserve_workers(session, after_seconds=50)
+    assert run.reserved_worker_id is None
+
+    sweeps.reserve_workers(session, after_seconds=0)
+    assert session.get_one(Run, run.id, populate_existing=True).reserved_worker_id is not None
 
 
 def test_each_run_has_a_reserved_worker_of_its_own(session: Session) -> None:
@@ -201,8 +233,8 @@ def test_run_that_waited_too_long_fails(session: Session) -> None:
 
     assert session.get_one(Run, run.id).status_reason == {
         "code": "queued_too_long",
-        "message": "no worker took it in time",
-        "hint": "start more workers",
+        "message": "it did not start within its `max_queue_seconds`",
+        "hint": "start more workers, or raise `max_queue_seconds`: the import of its dataset counts too",
         "owner": "system",
         "retryable": True,
     }
