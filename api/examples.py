@@ -39,6 +39,13 @@ BY_NAME: dict[str, JsonValue] = {  # what fields of these names hold
 }
 
 
+ID_PREFIXES = {
+    "CheckpointOut": "ckpt",
+    "KeyCreated": "key",
+    "KeyOut": "key",
+    "ModelOut": "model",
+    "WorkerOut": "worker",
+}
 Schema = dict[str, Any]  # JSON Schema is open-ended
 
 
@@ -54,6 +61,8 @@ def make_example(schema: Schema, schemas: Schema, name: str = "") -> JsonValue:
             example = make_example(next(part for part in choices if part.get("type") != "null"), schemas, name)
         case {"properties": dict(properties)}:
             example = {key: make_example(part, schemas, key) for key, part in properties.items()}
+            if isinstance(example.get("id"), str):
+                example["id"] = f"{ID_PREFIXES.get(schema.get('title', ''), 'job')}_{ID}"
         case _:
             example = _make_plain(schema, schemas, name)
     return example
@@ -64,6 +73,8 @@ def _make_plain(schema: Schema, schemas: Schema, name: str) -> JsonValue:
     match schema:
         case {"type": kind} if name in BY_NAME and _fits(BY_NAME[name], kind):
             example = BY_NAME[name]
+        case {"prefixItems": list(items)}:
+            example = [make_example(item, schemas) for item in items]
         case {"type": "array"}:
             example = [make_example(schema.get("items", {}), schemas)]
         case {"type": "object", "additionalProperties": dict(values)}:

@@ -43,6 +43,8 @@ def build(app: FastAPI) -> Document:
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     schemas |= _make_schemas_of_streamed_bodies()
+    for schema in schemas.values():
+        _restore_nulls(schema)
     for name, schema in schemas.items():
         schema.setdefault("examples", [make_example({"$ref": REFERENCE.format(model=name)}, schemas)])
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "bt_…"}}
@@ -68,6 +70,13 @@ def list_operations(document: Document) -> Iterator[tuple[str, str, Document]]:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             yield path, method, operation
+
+
+def _restore_nulls(schema: Document) -> None:
+    """FastAPI drops them from examples, also where a field is required."""
+    for example in schema.get("examples", []):
+        for name in schema.get("required", []):
+            example.setdefault(name, None)
 
 
 def _describe_problem(status: int, path: str, response: Document) -> None:

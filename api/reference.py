@@ -1,4 +1,4 @@
-"""Writes `docs/api.md` from the OpenAPI document: `python -m api.reference`."""
+"""The page `docs/api.md`, made from the OpenAPI document by `python -m tests.api.snapshot`."""
 
 import json
 from collections.abc import Iterator
@@ -7,14 +7,13 @@ from pathlib import Path
 from pydantic import JsonValue, SecretStr
 
 from api.examples import make_example
-from api.main import make_document
 from api.openapi import Document, list_operations
 from core.settings import Settings
 
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"
 HEAD = """# Reference of the API
 
-Made by `python -m api.reference` from the OpenAPI document, which a running service has at `/openapi.json` (and as
+Made from the OpenAPI document, which a running service has at `/openapi.json` (and as
 pages at `/docs`). Every answer carries `X-Request-Id`; errors are `application/problem+json` with `code` and `hint`.
 """
 
@@ -94,7 +93,3 @@ def _show_answers(operation: Document) -> Iterator[str]:
 
 def _format(example: JsonValue) -> str:
     return json.dumps(example, indent=2, ensure_ascii=False)
-
-
-if __name__ == "__main__":
-    PAGE.write_text(make_page(make_document(make_offline_settings())))
