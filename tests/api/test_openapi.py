@@ -63,9 +63,7 @@ def strip(node: object) -> object:
     """Without examples and words, which may change freely."""
     match node:
         case dict():
-            return {
-                key: strip(part) for key, part in node.items() if key not in WORDS or not isinstance(part, str | list)
-            }
+            return {key: strip(part) for key, part in node.items() if not is_wording(key, part)}
         case list():
             return [strip(part) for part in node]
         case _:
