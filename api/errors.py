@@ -106,6 +106,8 @@ def describe(error: Exception) -> Failure:
             )
         case RequestValidationError():
             return _describe_validation(error)
+        case HTTPException(status_code=400):  # FastAPI's, for a body that is no text
+            return Failure(422, "invalid_json", "the body is no JSON in UTF-8", "send JSON")
         case HTTPException():
             return Failure(status=error.status_code, code=_http_code(error.status_code), detail=str(error.detail))
         case _ if isinstance(error, DATABASE_OUTAGES):
