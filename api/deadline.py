@@ -1,6 +1,7 @@
 """The ASGI layer that answers 503 when the app does not: no server that hangs makes a client wait for longer."""
 
 import asyncio
+import re
 import time
 from typing import NamedTuple
 from urllib.parse import parse_qs
@@ -16,8 +17,9 @@ log = structlog.get_logger()
 
 ANSWER_SECONDS = 9.0
 MAX_WAIT_SECONDS = 60.0
-DEFAULT_WAIT_SECONDS = 30.0  # when `wait=` is not given
-WAITING_PATHS = frozenset({"/jobs/validate"})  # that know `wait=`
+VALIDATE_PATH = "/jobs/validate"
+VALIDATE_WAIT_SECONDS = 30.0  # when `wait=` is not given
+WAITING_PATHS = re.compile(r"^/jobs/[^/]+$")  # that know `wait=`
 MAX_ABANDONED = 100  # what would still run, for nobody, when the server answers again
 
 
@@ -127,15 +129,16 @@ def _find_allowed_seconds(scope: Scope, deadlines: Deadlines) -> float:
         return deadlines.predict_seconds
     if is_upload(scope):
         return deadlines.upload_seconds
-    if scope["path"] in WAITING_PATHS:
+    if WAITING_PATHS.match(scope["path"]):
         return deadlines.answer_seconds + _read_wait(scope)
     return deadlines.answer_seconds
 
 
 def _read_wait(scope: Scope) -> float:
     given = parse_qs(scope["query_string"].decode("latin-1")).get("wait")
+    default = VALIDATE_WAIT_SECONDS if scope["path"] == VALIDATE_PATH else 0.0
     try:
-        wait = DEFAULT_WAIT_SECONDS if given is None else float(given[-1])
+        wait = default if given is None else float(given[-1])
     except ValueError:
         return 0.0  # the route refuses it
     return max(0.0, min(MAX_WAIT_SECONDS, wait))

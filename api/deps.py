@@ -46,6 +46,7 @@ def get_page(
     return PageRequest(after=after, limit=limit, order=order)
 
 
+NameFilter = Annotated[str | None, Query(description="Lists what has exactly this name", max_length=200)]
 ServicesDep = Annotated[Services, Depends(get_services)]
 PrincipalDep = Annotated[Principal, Depends(get_principal)]
 # scope="function": commits before the response is sent, so a failed commit is never a 200

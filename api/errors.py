@@ -106,6 +106,8 @@ def describe(error: Exception) -> Failure:
             )
         case RequestValidationError():
             return _describe_validation(error)
+        case HTTPException(status_code=400):  # FastAPI's, for a body that is no text
+            return Failure(422, "invalid_json", "the body is no JSON in UTF-8", "send JSON")
         case HTTPException():
             return Failure(status=error.status_code, code=_http_code(error.status_code), detail=str(error.detail))
         case _ if isinstance(error, DATABASE_OUTAGES):
@@ -155,7 +157,7 @@ def _http_code(status: int) -> str:
 
 def _headers(failure: Failure, error: Exception) -> dict[str, str]:
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    if failure.status in {429, 503}:
+    if failure.status in {429, 503} or failure.retryable:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if failure.status == 401:
         headers["WWW-Authenticate"] = "Bearer"

@@ -6,15 +6,20 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from anyio import CapacityLimiter
+from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp
 
+from api import openapi
 from api.deadline import DeadlineLayer, Deadlines
 from api.decode_pool import DecodePool
 from api.errors import add_error_handlers
 from api.layers import BodyLimits, GateLayer, RequestIdLayer
 from api.model_cache import ModelCache
+from api.openapi import Document
+from api.query import refuse_unknown_parameters
 from api.routes import datasets, jobs, keys, models, operations, predictions, previews
+from api.run_watch import RunWatch
 from api.schemas.common import Problem
 from api.services import Services
 from core.db.session import SessionFactory, make_engine, make_session_factory
@@ -26,6 +31,7 @@ from core.settings import Settings
 from core.storage import Storage
 from core.storage_client import IMPATIENT
 
+STREAM_THREADS = 4
 DESCRIPTION = "Fine-tunes image classifiers with Bi-tuning: post a dataset and a job, poll it, call predict."
 
 
@@ -48,6 +54,11 @@ def add_layers(app: FastAPI, settings: Settings, sessions: SessionFactory) -> AS
     return RequestIdLayer(DeadlineLayer(gate, Deadlines(predict_seconds=settings.predict_timeout_seconds)))
 
 
+def make_document(settings: Settings) -> Document:
+    """The OpenAPI document, also without any server."""
+    return openapi.build(_make_fastapi(_make_services(settings)))
+
+
 def _make_services(settings: Settings) -> Services:
     engine = make_engine(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
     sessions = make_session_factory(engine)
@@ -58,6 +69,8 @@ def _make_services(settings: Settings) -> Services:
         engine=engine,
         sessions=sessions,
         session_slots=asyncio.Semaphore(settings.database_pool_size),
+        run_watch=RunWatch(sessions),
+        stream_threads=CapacityLimiter(STREAM_THREADS),
         storage=storage,
         dispatcher=dispatcher,
         probes=Probes(list_checks(engine, dispatcher, storage)),
@@ -71,6 +84,7 @@ def _make_fastapi(services: Services) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         services.decode_pool.start()
         yield
+        services.run_watch.close()
         services.model_cache.close()
         services.decode_pool.close()
         services.dispatcher.close()
@@ -82,13 +96,22 @@ def _make_fastapi(services: Services) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
+        dependencies=[Depends(refuse_unknown_parameters)],
         responses={status: {"model": Problem} for status in (401, 403, 404, 422, 503)},
     )
     app.state.services = services
     add_error_handlers(app)
     for module in (operations, keys, datasets, jobs, previews, models, predictions):
         app.include_router(module.router)
+    app.openapi = partial(_get_document, app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app
+
+
+def _get_document(app: FastAPI) -> Document:
+    """Built once."""
+    if app.openapi_schema is None:
+        app.openapi_schema = openapi.build(app)
+    return app.openapi_schema
 
 
 def _authenticate(sessions: SessionFactory, secret: str) -> Principal:

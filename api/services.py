@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from anyio import CapacityLimiter
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from api.decode_pool import DecodePool
 from api.model_cache import ModelCache
+from api.run_watch import RunWatch
 from core.db.session import SessionFactory
 from core.dispatch import Dispatcher
 from core.health import Probes
@@ -23,6 +25,8 @@ class Services:
     engine: Engine
     sessions: SessionFactory
     session_slots: asyncio.Semaphore  # of requests that keep a session from one thread to the next
+    run_watch: RunWatch
+    stream_threads: CapacityLimiter  # in which event streams read, so that they leave the others to requests
     storage: Storage
     dispatcher: Dispatcher
     probes: Probes

@@ -25,6 +25,11 @@ class ReceivedFile(NamedTuple):
 
     upload_id: str
     form: DatasetForm
+    sha256: str
+
+    def identity(self) -> bytes:
+        """Equal for equal forms with equal files."""
+        return f"{self.sha256} {self.form.model_dump_json()}".encode()
 
 
 async def receive_file(request: Request, services: Services, project_id: str) -> ReceivedFile:
@@ -36,13 +41,13 @@ async def receive_file(request: Request, services: Services, project_id: str) ->
         await run_in_threadpool(upload.finish)
         await run_in_threadpool(_complete, services, upload_id, upload.stored)
     except StorageUnavailableError:  # to abort would wait for the store once more; the deletion of the row does it
-        await run_in_threadpool(_abandon, services, upload_id)
+        await run_in_threadpool(abandon, services, upload_id)
         raise
     except BaseException:
-        await run_in_threadpool(_abandon, services, upload_id)
+        await run_in_threadpool(abandon, services, upload_id)
         await run_in_threadpool(upload.abort)
         raise
-    return ReceivedFile(upload_id=upload_id, form=form)
+    return ReceivedFile(upload_id=upload_id, form=form, sha256=upload.stored.sha256)
 
 
 class _Receiver:
@@ -109,6 +114,6 @@ def _complete(services: Services, upload_id: str, stored: StoredObject) -> None:
         datasets.complete_upload(session, upload_id, stored)
 
 
-def _abandon(services: Services, upload_id: str) -> None:
+def abandon(services: Services, upload_id: str) -> None:
     with services.transaction() as session:
         datasets.abandon_upload(session, upload_id)

@@ -1,9 +1,10 @@
 """Use cases of datasets: they come in as an upload or a URL, and an import run makes them ready."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from core import deletions
@@ -46,6 +47,25 @@ class DatasetState(NamedTuple):
 
     dataset: Dataset
     run: Run
+
+
+class DatasetFilter(NamedTuple):
+    """Which datasets of a project are listed; None is any."""
+
+    statuses: frozenset[RunStatus] | None = None  # of their imports
+    name: str | None = None
+    metadata: Metadata | None = None
+
+    def conditions(self) -> Iterator[ColumnElement[bool]]:
+        if self.statuses is not None:
+            yield Dataset.run_id.in_(select(Run.id).where(Run.status.in_(self.statuses)))
+        if self.name is not None:
+            yield Dataset.name == self.name
+        if self.metadata:
+            yield Dataset.details.contains(self.metadata)
+
+
+NO_FILTER = DatasetFilter()
 
 
 class ImportedDataset(NamedTuple):
@@ -124,8 +144,10 @@ def get_trainable_dataset(session: Session, project_id: str, dataset_id: str) ->
     return state
 
 
-def list_datasets(session: Session, project_id: str, page: PageRequest) -> Page[DatasetState]:
-    query = select(Dataset).where(Dataset.project_id == project_id, Dataset.deleted_at.is_(None))
+def list_datasets(
+    session: Session, project_id: str, page: PageRequest, wanted: DatasetFilter = NO_FILTER
+) -> Page[DatasetState]:
+    query = select(Dataset).where(Dataset.project_id == project_id, Dataset.deleted_at.is_(None), *wanted.conditions())
     found = fetch_page(session, query, Dataset.id, page)
     runs = {run.id: run for run in session.scalars(select(Run).where(Run.id.in_([row.run_id for row in found.rows])))}
     return Page(rows=[DatasetState(row, runs[row.run_id]) for row in found.rows], has_more=found.has_more)

@@ -52,6 +52,12 @@ class ConflictError(BituneError):
     category = ErrorCategory.CONFLICT
 
 
+class InFlightError(ConflictError):
+    """The same is being done at this moment; a little later it is done."""
+
+    retryable = True
+
+
 class TooLargeError(BituneError):
     category = ErrorCategory.TOO_LARGE
 

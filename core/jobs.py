@@ -1,14 +1,15 @@
 """Use cases of jobs: post, look, cancel, delete; and what a worker records about one."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from core import deletions
 from core.backbones import get_backbone
 from core.datasets import DatasetState, Metadata, create_dataset_from_url, get_trainable_dataset, require_one_source
-from core.db.tables import Attempt, Checkpoint, Dataset, Job
+from core.db.tables import Attempt, Checkpoint, Dataset, Job, Run
 from core.errors import ConflictError, InvalidInputError, NotFoundError
 from core.ids import make_id
 from core.job_states import JobState, find_state, list_states
@@ -22,6 +23,25 @@ from core.storage_keys import checkpoint_prefix, job_prefix
 from core.workers import find_most_gpus
 
 KEPT_CHECKPOINTS = 2  # the last ones; the best is kept beside them
+
+
+class JobFilter(NamedTuple):
+    """Which jobs of a project are listed; None is any."""
+
+    status: lifecycle.ShownStatus | None = None
+    name: str | None = None
+    metadata: Metadata | None = None
+
+    def conditions(self) -> Iterator[ColumnElement[bool]]:
+        if self.status is not None:
+            yield Job.run_id.in_(select(Run.id).where(lifecycle.has_shown_status(self.status)))
+        if self.name is not None:
+            yield Job.name == self.name
+        if self.metadata:
+            yield Job.details.contains(self.metadata)
+
+
+NO_FILTER = JobFilter()
 
 
 class NewCheckpoint(NamedTuple):
@@ -80,8 +100,8 @@ def get_job(session: Session, project_id: str, job_id: str) -> JobState:
     return state
 
 
-def list_jobs(session: Session, project_id: str, page: PageRequest) -> Page[JobState]:
-    query = select(Job).where(Job.project_id == project_id, Job.deleted_at.is_(None))
+def list_jobs(session: Session, project_id: str, page: PageRequest, wanted: JobFilter = NO_FILTER) -> Page[JobState]:
+    query = select(Job).where(Job.project_id == project_id, Job.deleted_at.is_(None), *wanted.conditions())
     found = fetch_page(session, query, Job.id, page)
     states = list_states(session, project_id, [row.id for row in found.rows])
     return Page(rows=states, has_more=found.has_more)

@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from typing import Literal, NamedTuple, get_args
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from core.db.tables import Key, Project
@@ -65,15 +65,18 @@ def create_key(session: Session, *, project_id: str | None, name: str, scopes: t
 
 def authenticate(session: Session, secret: str) -> Principal:
     """256 random bits need no slow hash: the index on their SHA-256 is the look-up."""
-    query = select(Key.id, Key.project_id, Key.scopes).where(
-        Key.secret_sha256 == _hash(secret),
-        Key.revoked_at.is_(None),
-        func.coalesce(Key.expires_at > func.clock_timestamp(), True),
-    )
+    query = select(Key.id, Key.project_id, Key.scopes).where(Key.secret_sha256 == _hash(secret), *_is_valid())
     key = session.execute(query).one_or_none()
     if key is None:
-        raise UnauthenticatedError("invalid_key", "the API key is unknown, expired or revoked", hint="make a new key")
+        raise _invalid_key()
     return Principal(key_id=key.id, project_id=key.project_id, scopes=frozenset(key.scopes))
+
+
+def require_valid(session: Session, key_id: str) -> None:
+    """For what goes on after its request was admitted."""
+    query = select(Key.id).where(Key.id == key_id, *_is_valid())
+    if session.scalar(query) is None:
+        raise _invalid_key()
 
 
 def get_key(session: Session, project_id: str, key_id: str) -> Key:
@@ -91,6 +94,14 @@ def revoke_key(session: Session, project_id: str, key_id: str) -> None:
     """Takes effect at the next request; revoking twice is fine."""
     key = get_key(session, project_id, key_id)
     key.revoked_at = key.revoked_at or session.scalar(select(func.clock_timestamp()))
+
+
+def _is_valid() -> tuple[ColumnElement[bool], ...]:
+    return (Key.revoked_at.is_(None), func.coalesce(Key.expires_at > func.clock_timestamp(), True))
+
+
+def _invalid_key() -> UnauthenticatedError:
+    return UnauthenticatedError("invalid_key", "the API key is unknown, expired or revoked", hint="make a new key")
 
 
 def _hash(secret: str) -> str:

@@ -72,8 +72,10 @@ def find_servable(session: Session, project_id: str, reference: str) -> Model:
     return model
 
 
-def list_models(session: Session, project_id: str, page: PageRequest) -> Page[Model]:
+def list_models(session: Session, project_id: str, page: PageRequest, *, name: str | None = None) -> Page[Model]:
     query = select(Model).where(Model.project_id == project_id, Model.deleted_at.is_(None))
+    if name is not None:
+        query = query.where(Model.name == name)
     return fetch_page(session, query, Model.id, page)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.db.session import DATABASE_OUTAGES
+from core.idempotency import forget_old_keys
 from core.runs import sweeps
 from core.workers import beat_worker, forget_old_workers, record_sweep
 from worker.context import WorkerContext
@@ -51,6 +52,7 @@ class Sweeper:
             if session.scalar(select(func.pg_try_advisory_xact_lock(ADVISORY_LOCK))):
                 self._sweep_runs(session)
                 forget_old_workers(session)
+                forget_old_keys(session)
                 record_sweep(session, worker.id, seconds=time.monotonic() - started)
 
     def _run(self) -> None:

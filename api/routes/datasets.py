@@ -5,16 +5,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from api.deps import PageDep, PrincipalDep, ServicesDep, SessionDep
+from api.deps import NameFilter, PageDep, PrincipalDep, ServicesDep, SessionDep
+from api.idempotency import REPLAYED, KeyHeader, create_once, created, identify
+from api.query import MetadataFilterDep
 from api.schemas.common import ListOf, Problem
-from api.schemas.datasets import DatasetFromUrl, DatasetOut, render_dataset
+from api.schemas.datasets import DatasetFromUrl, DatasetOut, DatasetStatus, find_run_statuses, render_dataset
 from api.schemas.lists import render_list
 from api.services import Services
-from api.uploads import ReceivedFile, receive_file
-from core import datasets
-from core.errors import UnsupportedMediaError
+from api.uploads import ReceivedFile, abandon, receive_file
+from core import datasets, idempotency
+from core.datasets import DatasetFilter, DatasetState
+from core.errors import BituneError, UnsupportedMediaError
+from core.idempotency import Answer
 from core.ingest.urls import UrlPolicy, check_url
 from core.keys import Principal
 from core.storage_errors import ObjectMissingError
@@ -55,27 +60,36 @@ CREATE_BODY: dict[str, Any] = {  # OpenAPI by hand: the route streams its body
     responses={413: {"model": Problem}, 415: {"model": Problem}, 422: {"model": Problem}},
 )
 async def create_dataset(
-    request: Request, response: Response, services: ServicesDep, principal: PrincipalDep
-) -> DatasetOut:
+    request: Request, services: ServicesDep, principal: PrincipalDep, key: KeyHeader = None
+) -> Response:
     """Takes a multipart upload (`file`, `name`) or JSON (`name`, `url`); poll the dataset until it is `ready`."""
     content_type = request.headers.get("content-type", "")
     if content_type.startswith("multipart/form-data"):
         received = await receive_file(request, services, principal.project_id)
-        created = await run_in_threadpool(_create_from_file, services, principal, received)
-    elif content_type.startswith("application/json"):
-        body = _parse_url_body(await request.body())
-        created = await run_in_threadpool(_create_from_url, services, principal, body)
-    else:
-        raise UnsupportedMediaError(
-            "unsupported_body", "the body is neither a form nor JSON", hint="send multipart/form-data or JSON"
-        )
-    response.headers["Location"] = f"/datasets/{created.id}"
-    return created
+        once = None if key is None else identify(request, principal.project_id, key, received.identity())
+        return await run_in_threadpool(_create_from_file, services, principal, received, once)
+    if content_type.startswith("application/json"):
+        raw = await request.body()
+        once = None if key is None else identify(request, principal.project_id, key, raw)
+        return await run_in_threadpool(_create_from_url, services, principal, _parse_url_body(raw), once)
+    raise UnsupportedMediaError(
+        "unsupported_body", "the body is neither a form nor JSON", hint="send multipart/form-data or JSON"
+    )
 
 
 @router.get("")
-def list_datasets(session: SessionDep, principal: PrincipalDep, page: PageDep) -> ListOf[DatasetOut]:
-    found = datasets.list_datasets(session, principal.project_id, page)
+def list_datasets(
+    session: SessionDep,
+    principal: PrincipalDep,
+    page: PageDep,
+    metadata: MetadataFilterDep,
+    status: DatasetStatus | None = None,
+    name: NameFilter = None,
+) -> ListOf[DatasetOut]:
+    """The newest first; `metadata[team]=pv` lists what carries this label."""
+    statuses = None if status is None else find_run_statuses(status)
+    wanted = DatasetFilter(statuses=statuses, name=name, metadata=metadata)
+    found = datasets.list_datasets(session, principal.project_id, page, wanted)
     return render_list([render_dataset(state) for state in found.rows], has_more=found.has_more)
 
 
@@ -109,9 +123,12 @@ def _parse_url_body(raw: bytes) -> DatasetFromUrl:
         raise RequestValidationError(errors) from exc
 
 
-def _create_from_url(services: Services, principal: Principal, body: DatasetFromUrl) -> DatasetOut:
+def _create_from_url(
+    services: Services, principal: Principal, body: DatasetFromUrl, once: idempotency.Request | None
+) -> Response:
     check_url(body.url, UrlPolicy.from_settings(services.settings))
-    with services.transaction() as session:
+
+    def create(session: Session) -> Answer:
         state = datasets.create_dataset_from_url(
             session,
             project_id=principal.project_id,
@@ -120,11 +137,15 @@ def _create_from_url(services: Services, principal: Principal, body: DatasetFrom
             test_fraction=body.test_fraction,
             metadata=body.metadata,
         )
-        return render_dataset(state)
+        return _answer(state)
+
+    return create_once(services, once, create)
 
 
-def _create_from_file(services: Services, principal: Principal, received: ReceivedFile) -> DatasetOut:
-    with services.transaction() as session:
+def _create_from_file(
+    services: Services, principal: Principal, received: ReceivedFile, once: idempotency.Request | None
+) -> Response:
+    def create(session: Session) -> Answer:
         state = datasets.create_dataset_from_upload(
             session,
             project_id=principal.project_id,
@@ -133,4 +154,17 @@ def _create_from_file(services: Services, principal: Principal, received: Receiv
             test_fraction=received.form.test_fraction,
             metadata={},
         )
-        return render_dataset(state)
+        return _answer(state)
+
+    try:
+        response = create_once(services, once, create)
+    except BituneError:
+        abandon(services, received.upload_id)
+        raise
+    if REPLAYED in response.headers:
+        abandon(services, received.upload_id)
+    return response
+
+
+def _answer(state: DatasetState) -> Answer:
+    return created(render_dataset(state), status_code=202, location=f"/datasets/{state.dataset.id}")

@@ -3,22 +3,31 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
+from sqlalchemy.orm import Session
 
-from api.deps import PageDep, PrincipalDep, SessionDep
+from api.deps import PageDep, PrincipalDep, ServicesDep, SessionDep
+from api.idempotency import OnceDep, create_once, created
 from api.schemas.common import ListOf
 from api.schemas.keys import KeyCreate, KeyCreated, KeyOut, render_key
 from api.schemas.lists import render_list
 from core import keys
+from core.idempotency import Answer
 
 router = APIRouter(prefix="/keys", tags=["keys"])
 KeyId = Annotated[str, Path(max_length=64)]
 
 
-@router.post("", status_code=201)
-def create_key(body: KeyCreate, session: SessionDep, principal: PrincipalDep) -> KeyCreated:
-    new = keys.create_key(session, project_id=principal.project_id, name=body.name, scopes=tuple(body.scopes))
-    key = keys.get_key(session, principal.project_id, new.id)
-    return KeyCreated(secret=new.secret, **render_key(key).model_dump())
+@router.post("", status_code=201, response_model=KeyCreated)
+def create_key(body: KeyCreate, services: ServicesDep, principal: PrincipalDep, once: OnceDep) -> Response:
+    """The secret is shown in this answer alone, and not again to a retry with the same `Idempotency-Key`."""
+
+    def create(session: Session) -> Answer:
+        new = keys.create_key(session, project_id=principal.project_id, name=body.name, scopes=tuple(body.scopes))
+        key = keys.get_key(session, principal.project_id, new.id)
+        shown = KeyCreated(secret=new.secret, **render_key(key).model_dump())
+        return created(shown, status_code=201, location=f"/keys/{key.id}")
+
+    return create_once(services, once, create, keep_body=False)
 
 
 @router.get("")

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from api.deps import PageDep, PrincipalDep, ServicesDep, SessionDep
+from api.deps import NameFilter, PageDep, PrincipalDep, ServicesDep, SessionDep
 from api.schemas.common import Download, DownloadPart, ListOf
 from api.schemas.lists import render_list
 from api.schemas.models import EvaluationOut, ModelOut, render_evaluation, render_model
@@ -19,8 +19,10 @@ ModelId = Annotated[str, Path(max_length=64)]
 
 
 @router.get("")
-def list_models(session: SessionDep, principal: PrincipalDep, page: PageDep) -> ListOf[ModelOut]:
-    found = models.list_models(session, principal.project_id, page)
+def list_models(
+    session: SessionDep, principal: PrincipalDep, page: PageDep, name: NameFilter = None
+) -> ListOf[ModelOut]:
+    found = models.list_models(session, principal.project_id, page, name=name)
     return render_list([render_model(model) for model in found.rows], has_more=found.has_more)
 
 

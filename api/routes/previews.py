@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 
-from api.deadline import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS
+from api.deadline import MAX_WAIT_SECONDS, VALIDATE_WAIT_SECONDS
 from api.deps import PrincipalDep, ServicesDep
 from api.schemas.jobs import JobCreate
 from api.schemas.previews import BackboneChoice, EstimateStatus, JobSchema, PreviewOut, render_preview
@@ -36,7 +36,7 @@ async def validate_job(
     principal: PrincipalDep,
     wait: Annotated[
         float, Query(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the probe that an estimate needs")
-    ] = DEFAULT_WAIT_SECONDS,
+    ] = VALIDATE_WAIT_SECONDS,
 ) -> PreviewOut:
     """The same body as `POST /jobs`; creates nothing. Where nothing like it was measured yet, a worker tries a few
     steps first: ask again, or wait longer, while `estimate_status` is `probing`."""

@@ -10,7 +10,8 @@ from core.datasets import ClassCounts, DatasetState
 from core.runs import lifecycle
 from core.states import RunStatus
 
-_STATUS: dict[str, Literal["importing", "ready", "failed"]] = {
+DatasetStatus = Literal["importing", "ready", "failed"]
+_STATUS: dict[RunStatus, DatasetStatus] = {
     RunStatus.QUEUED: "importing",
     RunStatus.RUNNING: "importing",
     RunStatus.PAUSED: "importing",
@@ -83,7 +84,7 @@ class DatasetOut(ApiModel):
     id: str
     object: Literal["dataset"] = "dataset"
     name: str
-    status: Literal["importing", "ready", "failed"]
+    status: DatasetStatus
     progress: dict[str, Any] | None  # as the importer says it
     size_bytes: int | None
     sha256: str | None
@@ -102,7 +103,7 @@ def render_dataset(state: DatasetState) -> DatasetOut:
     return DatasetOut(
         id=dataset.id,
         name=dataset.name,
-        status=_STATUS[run.status],
+        status=_STATUS[RunStatus(run.status)],
         progress=None if lifecycle.is_terminal(run) else run.progress,
         size_bytes=dataset.size_bytes,
         sha256=dataset.sha256,
@@ -115,3 +116,8 @@ def render_dataset(state: DatasetState) -> DatasetOut:
         metadata=dataset.details,
         created_at=dataset.created_at,
     )
+
+
+def find_run_statuses(status: DatasetStatus) -> frozenset[RunStatus]:
+    """Of the imports of such datasets."""
+    return frozenset(run_status for run_status, shown in _STATUS.items() if shown == status)

@@ -9,7 +9,6 @@ from api.schemas.common import ApiModel, MetadataField, Name
 from api.schemas.datasets import ErrorOut
 from core.db.tables import Checkpoint, RunEvent
 from core.job_states import AttemptState, JobState
-from core.metric_series import MetricRecord
 from core.runs import lifecycle
 from core.specs import TrainingSpec
 from core.speeds import Estimate
@@ -153,13 +152,6 @@ class EventList(ApiModel):
     last_id: int | None
 
 
-class MetricPoint(ApiModel):
-    step: int
-    epoch: int
-    value: float
-    at: datetime
-
-
 class CheckpointOut(ApiModel):
     id: str
     object: Literal["checkpoint"] = "checkpoint"
@@ -245,16 +237,6 @@ def render_checkpoints(checkpoints: list[Checkpoint]) -> CheckpointList:
         first_id=checkpoints[0].id if checkpoints else None,
         last_id=checkpoints[-1].id if checkpoints else None,
     )
-
-
-def render_series(records: list[MetricRecord], name: str | None) -> dict[str, list[MetricPoint]]:
-    series: dict[str, list[MetricPoint]] = {}
-    for record in records:
-        for key, value in record.values.items():
-            if name is None or key == name:
-                point = MetricPoint(step=record.step, epoch=record.epoch, value=value, at=record.at)
-                series.setdefault(key, []).append(point)
-    return series
 
 
 def _render_queue(state: JobState) -> QueueOut | None:

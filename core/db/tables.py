@@ -281,6 +281,7 @@ class IdempotencyKey(Base):
     """What a POST with this key answered; `locked_until` is the lease of one still in flight."""
 
     __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
 
     project_id: Mapped[Id] = mapped_column(ForeignKey("projects.id"), primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)

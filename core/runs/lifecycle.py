@@ -1,6 +1,8 @@
 """What a user does with a run: submit it, cancel it, look at it."""
 
-from sqlalchemy import select
+from typing import Literal
+
+from sqlalchemy import ColumnElement, and_, not_, select
 from sqlalchemy.orm import Session
 
 from core.db.tables import Run, RunEvent
@@ -10,6 +12,8 @@ from core.ids import make_id
 from core.runs.transitions import append_event, enqueue, make_event, now, pause, set_cancelled
 from core.runs.types import PRIORITIES, QUEUES, RunKind
 from core.states import TERMINAL, EventType, RunStatus
+
+ShownStatus = Literal["queued", "running", "pausing", "paused", "cancelling", "succeeded", "failed", "cancelled"]
 
 
 def submit(
@@ -92,6 +96,21 @@ def shown_status(run: Run) -> str:
     if run.status == RunStatus.RUNNING and run.pause_requested_at is not None:
         return "pausing"
     return run.status
+
+
+def has_shown_status(status: ShownStatus) -> ColumnElement[bool]:
+    """The same as a condition."""
+    running, cancelling = Run.status == RunStatus.RUNNING, Run.cancel_requested_at.is_not(None)
+    pausing = Run.pause_requested_at.is_not(None)
+    match status:
+        case "cancelling":
+            return and_(running, cancelling)
+        case "pausing":
+            return and_(running, pausing, not_(cancelling))
+        case "running":
+            return and_(running, not_(pausing), not_(cancelling))
+        case other:
+            return Run.status == other
 
 
 def is_terminal(run: Run) -> bool:

@@ -152,3 +152,9 @@ def test_crash_of_a_route_is_logged_once() -> None:
 
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["request_failed"]
+
+
+def test_body_that_is_no_text_is_refused(client: httpx.Client) -> None:
+    answer = client.post("/keys", content=b"\x1d\xff", headers={"Content-Type": "application/json"})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_json")

@@ -1,0 +1,73 @@
+"""The events of a job as a stream (server-sent events): resumable by `Last-Event-ID`, without a gap or a double."""
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from anyio import to_thread
+from sqlalchemy.orm import Session
+
+from api.schemas.jobs import EventOut, render_event
+from api.services import Services
+from core import jobs, keys
+from core.db.session import DATABASE_OUTAGES
+from core.errors import BituneError
+from core.keys import Principal
+from core.runs import lifecycle
+
+BATCH = 100
+ALIVE_SECONDS = 15.0  # between two signs of life, for proxies that cut what is silent
+RETRY_MILLISECONDS = 2000  # after which a client comes again
+ALIVE = ": alive\n\n"
+MEDIA_TYPE = "text/event-stream"
+
+
+class Batch(NamedTuple):
+    """What came after a position, and whether there is more to come."""
+
+    run_id: str
+    events: list[EventOut]
+    is_last: bool
+
+
+async def stream_events(
+    services: Services, principal: Principal, job_id: str, first: Batch, after: int
+) -> AsyncIterator[str]:
+    """Ends after the terminal event, and when the key is revoked, the job deleted or the database away."""
+    yield f"retry: {RETRY_MILLISECONDS}\n\n"
+    batch, seen = first, after
+    while True:
+        for event in batch.events:
+            yield _format(event)
+            seen = event.id
+        if batch.is_last:
+            return
+        if not batch.events and not await _wait(services, batch.run_id, seen):
+            yield ALIVE
+        try:
+            batch = await to_thread.run_sync(
+                read_batch, services, principal, job_id, seen, limiter=services.stream_threads
+            )
+        except (BituneError, *DATABASE_OUTAGES):
+            return
+
+
+def read_batch(services: Services, principal: Principal, job_id: str, after: int) -> Batch:
+    """The run's state is read before its events: a terminal one has its last event among them."""
+    with services.transaction() as session:
+        keys.require_valid(session, principal.key_id)
+        return _read(session, principal.project_id, job_id, after)
+
+
+def _read(session: Session, project_id: str, job_id: str, after: int) -> Batch:
+    run = jobs.get_job(session, project_id, job_id).run
+    is_over = lifecycle.is_terminal(run)
+    events = [render_event(event) for event in lifecycle.list_events(session, run.id, after=after, limit=BATCH)]
+    return Batch(run.id, events, is_last=is_over and len(events) < BATCH)
+
+
+async def _wait(services: Services, run_id: str, seen: int) -> bool:
+    return await services.run_watch.wait(run_id, lambda version: version.event_seq > seen, seconds=ALIVE_SECONDS)
+
+
+def _format(event: EventOut) -> str:
+    return f"id: {event.id}\ndata: {event.model_dump_json()}\n\n"
