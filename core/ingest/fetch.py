@@ -1,27 +1,33 @@
-"""Fetches what a stranger's URL names, and nothing from inside: see reference/reliability.md, part 4."""
+"""Fetches what a stranger's URL names, and nothing from inside: see docs/datasets.md."""
 
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urljoin
 
 import httpcore
 
-from core.ingest.connections import GuardedBackend, Watch
+from core.ingest.connections import GuardedBackend, Network
 from core.ingest.errors import FetchError
-from core.ingest.urls import ParsedUrl, UrlPolicy, check_url, parse_url
+from core.ingest.url_policy import UrlPolicy
+from core.ingest.urls import ParsedUrl, parse_url
+from core.ingest.watch import Watch
 
-__all__ = ["UrlPolicy", "check_url", "fetch"]
+__all__ = ["Network", "UrlPolicy", "fetch"]
 
 MAX_REDIRECTS = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 HEADERS = [("Accept", "*/*"), ("Accept-Encoding", "identity"), ("User-Agent", "bitune")]
 
 
-def fetch(url: str, policy: UrlPolicy, *, max_bytes: int, should_stop: Callable[[], bool]) -> Iterator[bytes]:
+def fetch(
+    url: str, policy: UrlPolicy, *, max_bytes: int, should_stop: Callable[[], bool], network: Network | None = None
+) -> Iterator[bytes]:
     """The body in pieces. Raises FetchError, also after some pieces; IngestStoppedError when asked to stop."""
     watch = Watch(policy, should_stop)
     parsed = parse_url(url, policy)
-    with httpcore.ConnectionPool(network_backend=GuardedBackend(policy, watch)) as pool:
+    backend = GuardedBackend(policy, watch, network)
+    with httpcore.ConnectionPool(ssl_context=_make_ssl_context(policy), network_backend=backend) as pool:
         for _ in range(MAX_REDIRECTS + 1):
             with _translated(), _request(pool, parsed, policy, watch) as response:
                 if response.status not in REDIRECTS:
@@ -31,14 +37,21 @@ def fetch(url: str, policy: UrlPolicy, *, max_bytes: int, should_stop: Callable[
     raise FetchError("url_redirect_refused", f"the URL redirects more than {MAX_REDIRECTS} times")
 
 
+def _make_ssl_context(policy: UrlPolicy) -> ssl.SSLContext:
+    context = httpcore.default_ssl_context()  # checks the chain and the name
+    if policy.ca_file is not None:
+        context.load_verify_locations(policy.ca_file)
+    return context
+
+
 @contextmanager
 def _request(
     pool: httpcore.ConnectionPool, url: ParsedUrl, policy: UrlPolicy, watch: Watch
 ) -> Iterator[httpcore.Response]:
     timeouts = {"connect": policy.connect_seconds, "write": policy.connect_seconds, "read": policy.idle_seconds}
     target = httpcore.URL(scheme=url.scheme, host=url.host, port=url.port, target=url.target)
-    watch.expect_answer()
-    with pool.stream("GET", target, headers=HEADERS, extensions={"timeout": timeouts}) as response:
+    headers = [("Host", url.authority), *HEADERS]
+    with pool.stream("GET", target, headers=headers, extensions={"timeout": timeouts}) as response:
         watch.answered()
         yield response
 
@@ -64,16 +77,19 @@ def _read_body(response: httpcore.Response, max_bytes: int) -> Iterator[bytes]:
 def _check_headers(response: httpcore.Response, max_bytes: int) -> None:
     if response.status != 200:
         raise FetchError("url_bad_status", f"the server answers {response.status}", hint="open the URL in a browser")
-    if _get_header(response, b"content-encoding").lower() not in {"", "identity"}:
+    if any(value.lower() != "identity" for value in _list_values(response, b"content-encoding")):
         raise FetchError("url_bad_response", "the server compresses what it was asked to send as it is")
     length = _get_header(response, b"content-length")
-    if length.isdigit() and int(length) > max_bytes:
+    if length.isdecimal() and int(length) > max_bytes:
         raise _too_large(max_bytes)
 
 
 def _get_header(response: httpcore.Response, name: bytes) -> str:
-    values = [value.decode("latin-1") for key, value in response.headers if key.lower() == name]
-    return values[0] if values else ""
+    return next(iter(_list_values(response, name)), "")
+
+
+def _list_values(response: httpcore.Response, name: bytes) -> list[str]:
+    return [value.decode("latin-1").strip() for key, value in response.headers if key.lower() == name]
 
 
 @contextmanager
@@ -82,9 +98,7 @@ def _translated() -> Iterator[None]:
         yield
     except httpcore.TimeoutException as exc:
         raise FetchError("url_timeout", "the server is too slow", hint="try again, or upload the file") from exc
-    except (httpcore.NetworkError, httpcore.UnsupportedProtocol) as exc:
-        raise FetchError("url_unreachable", "the server cannot be reached, or broke off", hint="try again") from exc
-    except httpcore.ProtocolError as exc:
+    except (httpcore.NetworkError, httpcore.ProtocolError) as exc:
         raise FetchError("url_bad_response", "the server sends no valid or no whole answer", hint="try again") from exc
 
 
