@@ -21,10 +21,19 @@ Options = Iterable[
 
 @dataclass(frozen=True)
 class Network:
-    """Where names and connections come from: the system, or a test's own internet."""
+    """Where names, connections and trust come from. Costs 0.1 s to make, for the authorities are read."""
 
+    ssl_context: ssl.SSLContext
     lookup: Lookup = look_up_by_system
     dialer: httpcore.NetworkBackend = field(default_factory=httpcore.SyncBackend)
+
+
+def make_network(policy: UrlPolicy) -> Network:
+    """The system's. Certificates are checked: their chain and their name."""
+    context = httpcore.default_ssl_context()
+    if policy.ca_file is not None:
+        context.load_verify_locations(policy.ca_file)
+    return Network(context)
 
 
 class GuardedBackend(httpcore.NetworkBackend):
@@ -34,10 +43,10 @@ class GuardedBackend(httpcore.NetworkBackend):
     the same time: nobody can map a network by it.
     """
 
-    def __init__(self, policy: UrlPolicy, watch: Watch, network: Network | None = None) -> None:
+    def __init__(self, policy: UrlPolicy, watch: Watch, network: Network) -> None:
         self._policy = policy
         self._watch = watch
-        self._network = network or Network()
+        self._network = network
 
     def connect_tcp(
         self,

@@ -1,19 +1,18 @@
 """Fetches what a stranger's URL names, and nothing from inside: see docs/datasets.md."""
 
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urljoin
 
 import httpcore
 
-from core.ingest.connections import GuardedBackend, Network
+from core.ingest.connections import GuardedBackend, Network, make_network
 from core.ingest.errors import FetchError
 from core.ingest.url_policy import UrlPolicy
 from core.ingest.urls import ParsedUrl, parse_url
 from core.ingest.watch import Watch
 
-__all__ = ["Network", "UrlPolicy", "fetch"]
+__all__ = ["Network", "UrlPolicy", "fetch", "make_network"]
 
 MAX_REDIRECTS = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -26,8 +25,9 @@ def fetch(
     """The body in pieces. Raises FetchError, also after some pieces; IngestStoppedError when asked to stop."""
     watch = Watch(policy, should_stop)
     parsed = parse_url(url, policy)
+    network = network or make_network(policy)
     backend = GuardedBackend(policy, watch, network)
-    with httpcore.ConnectionPool(ssl_context=_make_ssl_context(policy), network_backend=backend) as pool:
+    with httpcore.ConnectionPool(ssl_context=network.ssl_context, network_backend=backend) as pool:
         for _ in range(MAX_REDIRECTS + 1):
             with _translated(), _request(pool, parsed, policy, watch) as response:
                 if response.status not in REDIRECTS:
@@ -35,13 +35,6 @@ def fetch(
                     return
                 parsed = _follow(parsed, response, policy)
     raise FetchError("url_redirect_refused", f"the URL redirects more than {MAX_REDIRECTS} times")
-
-
-def _make_ssl_context(policy: UrlPolicy) -> ssl.SSLContext:
-    context = httpcore.default_ssl_context()  # checks the chain and the name
-    if policy.ca_file is not None:
-        context.load_verify_locations(policy.ca_file)
-    return context
 
 
 @contextmanager

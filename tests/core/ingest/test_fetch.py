@@ -3,18 +3,19 @@ import threading
 import pytest
 
 from core.ingest.errors import FetchError, IngestStoppedError
-from core.ingest.fetch import UrlPolicy, fetch
+from core.ingest.fetch import UrlPolicy, fetch, make_network
 from tests.core.ingest.servers import serve
 
 LOOPBACK = UrlPolicy(allowed_hosts=("127.0.0.1",))
 IMPATIENT = LOOPBACK.model_copy(update={"connect_seconds": 0.2, "first_byte_seconds": 0.2, "idle_seconds": 0.2})
+NETWORK = make_network(LOOPBACK)
 BODY = b"0123456789" * 1000
 OK = b"HTTP/1.1 200 OK\r\n"
 LENGTH = b"Content-Length: %d\r\n\r\n"
 
 
 def _fetch(url: str, policy: UrlPolicy = LOOPBACK, *, max_bytes: int = 1_000_000) -> bytes:
-    return b"".join(fetch(url, policy, max_bytes=max_bytes, should_stop=lambda: False))
+    return b"".join(fetch(url, policy, max_bytes=max_bytes, should_stop=lambda: False, network=NETWORK))
 
 
 def _fetch_refused(url: str, policy: UrlPolicy = LOOPBACK, *, max_bytes: int = 1_000_000) -> str:
@@ -105,7 +106,7 @@ def test_silent_server_is_left(answer: bytes) -> None:
 def test_stop_ends_a_waiting_fetch() -> None:
     stop = threading.Event()
     with serve(OK, LENGTH % 10, b"half", keep_open=True) as server:
-        chunks = fetch(server.url, LOOPBACK, max_bytes=100, should_stop=stop.is_set)
+        chunks = fetch(server.url, LOOPBACK, max_bytes=100, should_stop=stop.is_set, network=NETWORK)
         assert next(chunks) == b"half"
         stop.set()
         with pytest.raises(IngestStoppedError):
