@@ -94,7 +94,7 @@ class _WatchedStream(httpcore.NetworkStream):
                 content = self._stream.read(max_bytes, SLICE_SECONDS)
             except httpcore.ReadTimeout:
                 continue
-            self._watch.count(len(content), waited_seconds=time.monotonic() - waiting_since)
+            self._watch.count_received(len(content))
             return content
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:

@@ -1,5 +1,6 @@
 """Fetches what a stranger's URL names, and nothing from inside: see docs/datasets.md."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urljoin
@@ -31,7 +32,7 @@ def fetch(
         for _ in range(MAX_REDIRECTS + 1):
             with _translated(), _request(pool, parsed, policy, watch) as response:
                 if response.status not in REDIRECTS:
-                    yield from _read_body(response, max_bytes)
+                    yield from _read_body(response, max_bytes, watch)
                     return
                 parsed = _follow(parsed, response, policy)
     raise FetchError("url_redirect_refused", f"the URL redirects more than {MAX_REDIRECTS} times")
@@ -57,14 +58,17 @@ def _follow(url: ParsedUrl, response: httpcore.Response, policy: UrlPolicy) -> P
     return target
 
 
-def _read_body(response: httpcore.Response, max_bytes: int) -> Iterator[bytes]:
+def _read_body(response: httpcore.Response, max_bytes: int, watch: Watch) -> Iterator[bytes]:
     _check_headers(response, max_bytes)
     received = 0
     for chunk in response.iter_stream():
         received += len(chunk)
         if received > max_bytes:
             raise _too_large(max_bytes)
+        watch.count_body(len(chunk))
+        given_at = time.monotonic()
         yield chunk
+        watch.excuse(time.monotonic() - given_at)
 
 
 def _check_headers(response: httpcore.Response, max_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""The clocks of a fetch."""
+"""The clocks and counters of a fetch."""
 
 import time
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from core.ingest.errors import FetchError, IngestStoppedError
 from core.ingest.url_policy import UrlPolicy
 
 SLICE_SECONDS = 0.5  # how soon who waits hears that it has to stop
+FREE_FRAME_BYTES = 256 * 1024  # of headers and chunk sizes; past them a body has to outweigh its frames
 
 
 class Watch:
@@ -16,44 +17,51 @@ class Watch:
         self._policy = policy
         self._should_stop = should_stop
         self._ends_at = time.monotonic() + policy.total_seconds
-        self._answer_by = 0.0
-        self._is_answered = True
-        self._window_seconds = 0.0
-        self._window_bytes = 0
+        self._answer_by: float | None = None
+        self._received_bytes = 0
+        self._body_bytes = 0
+        self._window_began_at = 0.0
+        self._window_body_bytes = 0
 
     def expect_answer(self) -> None:
         """Called when a request goes out: the headers have to be there in time, however slowly they drip."""
         self._answer_by = time.monotonic() + self._policy.first_byte_seconds
-        self._is_answered = False
 
     def answered(self) -> None:
-        self._is_answered = True
+        self._answer_by = None
+        self._window_began_at = time.monotonic()
+        self._window_body_bytes = self._body_bytes
+
+    def excuse(self, seconds: float) -> None:
+        """The reader was busy for so long."""
+        self._window_began_at += seconds
+
+    def count_received(self, num_bytes: int) -> None:
+        self._received_bytes += num_bytes
+        if self._received_bytes > FREE_FRAME_BYTES + 2 * self._body_bytes + num_bytes:
+            raise FetchError("url_bad_response", "the server sends less of a file than around it")
+
+    def count_body(self, num_bytes: int) -> None:
+        self._body_bytes += num_bytes
 
     def check(self, *, waiting_since: float, idle_seconds: float) -> None:
         now = time.monotonic()
         if self._should_stop():
             raise IngestStoppedError
-        is_late = not self._is_answered and now > self._answer_by
-        if is_late or now > self._ends_at or now - waiting_since > idle_seconds:
-            raise _too_slow()
-
-    def count(self, num_bytes: int, *, waited_seconds: float) -> None:
-        """Of the body; a drip that is never idle ends here."""
-        if not self._is_answered:
-            return
-        self._window_bytes += num_bytes
-        self._window_seconds += waited_seconds
-        if self._window_seconds < self._policy.rate_seconds:
-            return
-        if self._window_bytes < self._policy.min_bytes_per_second * self._window_seconds:
-            raise _too_slow()
-        self._window_bytes, self._window_seconds = 0, 0.0
+        is_late = self._answer_by is not None and now > self._answer_by
+        if is_late or now > self._ends_at or now - waiting_since > idle_seconds or self._is_dripping(now):
+            raise FetchError("url_timeout", "the server is too slow", hint="try again, or upload the file")
 
     def wait_until(self, moment: float) -> None:
         while (left := moment - time.monotonic()) > 0:
             self.check(waiting_since=time.monotonic(), idle_seconds=left)
             time.sleep(min(left, SLICE_SECONDS))
 
-
-def _too_slow() -> FetchError:
-    return FetchError("url_timeout", "the server is too slow", hint="try again, or upload the file")
+    def _is_dripping(self, now: float) -> bool:
+        """Never idle, and yet slower than allowed over a whole window; the next begins here."""
+        elapsed = now - self._window_began_at
+        if self._answer_by is not None or not self._window_began_at or elapsed < self._policy.rate_seconds:
+            return False
+        came = self._body_bytes - self._window_body_bytes
+        self._window_began_at, self._window_body_bytes = now, self._body_bytes
+        return came < self._policy.min_bytes_per_second * elapsed

@@ -1,9 +1,12 @@
 import threading
+import time
 
 import pytest
 
 from core.ingest.errors import FetchError, IngestStoppedError
 from core.ingest.fetch import UrlPolicy, fetch, make_network
+from tests.abuse.fault_server import serve_fault
+from tests.abuse.server_faults import drip
 from tests.core.ingest.servers import serve
 
 LOOPBACK = UrlPolicy(allowed_hosts=("127.0.0.1",))
@@ -111,3 +114,28 @@ def test_stop_ends_a_waiting_fetch() -> None:
         stop.set()
         with pytest.raises(IngestStoppedError):
             next(chunks)
+
+
+def test_drip_that_is_never_idle_is_left() -> None:
+    """A byte every 0.05 s for 2 s, where 1,000 bytes/s are due over 0.5 s."""
+    policy = LOOPBACK.model_copy(update={"min_bytes_per_second": 1000, "rate_seconds": 0.5})
+    with serve_fault(drip(OK + LENGTH % 40, b"x" * 40)) as port:
+        assert _fetch_refused(f"http://127.0.0.1:{port}/", policy) == "url_timeout"
+
+
+def test_slow_reader_is_not_held_against_the_server() -> None:
+    policy = LOOPBACK.model_copy(update={"min_bytes_per_second": 10**6, "rate_seconds": 0.2})
+    with serve(OK, LENGTH % 300_000, b"x" * 300_000) as server:
+        received = 0
+        for chunk in fetch(server.url, policy, max_bytes=10**6, should_stop=lambda: False, network=NETWORK):
+            received += len(chunk)
+            time.sleep(0.25)  # longer than the window
+            if received > 200_000:
+                break
+
+    assert received > 200_000
+
+
+def test_chunks_of_a_byte_are_left() -> None:
+    with serve(OK, b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 100_000) as server:
+        assert _fetch_refused(server.url) == "url_bad_response"
