@@ -14,6 +14,7 @@ from api.decode_pool import DecodePool
 from api.errors import add_error_handlers
 from api.layers import BodyLimits, GateLayer, RequestIdLayer
 from api.model_cache import ModelCache
+from api.picture_fetcher import PictureFetcher
 from api.routes import datasets, jobs, keys, models, operations, predictions, previews
 from api.schemas.common import Problem
 from api.services import Services
@@ -58,6 +59,7 @@ def _make_services(settings: Settings) -> Services:
         dispatcher=dispatcher,
         probes=Probes(list_checks(engine, dispatcher, storage)),
         decode_pool=DecodePool.from_settings(settings),
+        picture_fetcher=PictureFetcher.from_settings(settings),
         model_cache=ModelCache.from_settings(settings, sessions=sessions, storage=storage),
     )
 
@@ -69,6 +71,7 @@ def _make_fastapi(services: Services) -> FastAPI:
         yield
         services.model_cache.close()
         services.decode_pool.close()
+        services.picture_fetcher.close()
         services.dispatcher.close()
         services.engine.dispose()
 

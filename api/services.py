@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.decode_pool import DecodePool
 from api.model_cache import ModelCache
+from api.picture_fetcher import PictureFetcher
 from core.db.session import SessionFactory
 from core.dispatch import Dispatcher
 from core.health import Probes
@@ -27,6 +28,7 @@ class Services:
     dispatcher: Dispatcher
     probes: Probes
     decode_pool: DecodePool
+    picture_fetcher: PictureFetcher
     model_cache: ModelCache
 
     @contextmanager

@@ -1,4 +1,5 @@
 import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -29,8 +30,8 @@ class Filter(httpcore.NetworkBackend):
     """Swallows every packet."""
 
     def connect_tcp(self, host: str, port: int, timeout: float | None = None, *_: object) -> httpcore.NetworkStream:
-        time.sleep(timeout or 0.0)
-        raise httpcore.ConnectTimeout
+        threading.Event().wait(timeout)
+        raise httpcore.ConnectTimeout(f"{host}:{port}")
 
 
 def look_up_public(_: str) -> list[str]:
@@ -42,7 +43,7 @@ def fail_to_look_up(_: str) -> list[str]:
 
 
 def look_up_slowly(_: str) -> list[str]:
-    time.sleep(2 * CONNECT_SECONDS)
+    threading.Event().wait(2 * CONNECT_SECONDS)
     return [PUBLIC]
 
 
@@ -106,11 +107,11 @@ def test_store_is_fetched_from_when_its_host_is_listed() -> None:
 
 def test_own_servers_are_known_from_the_settings() -> None:
     settings = Settings(
-        database_url="postgresql+psycopg://bitune:secret@db.example/bitune",  # type: ignore[arg-type]  # pydantic reads it
-        broker_url="redis://:secret@broker.example:6380/0",  # type: ignore[arg-type]  # the same
+        database_url="postgresql+psycopg://bitune:secret@db.example/bitune",
+        broker_url="redis://:secret@broker.example:6380/0",
         s3_endpoint_url="https://s3.example",
-        s3_access_key_id="id",  # type: ignore[arg-type]  # the same
-        s3_secret_access_key="secret",  # type: ignore[arg-type]  # the same
+        s3_access_key_id="id",
+        s3_secret_access_key="secret",
     )
 
     own = UrlPolicy.from_settings(settings).own_servers

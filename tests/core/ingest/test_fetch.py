@@ -1,5 +1,4 @@
 import threading
-import time
 
 import pytest
 
@@ -129,7 +128,7 @@ def test_slow_reader_is_not_held_against_the_server() -> None:
         received = 0
         for chunk in fetch(server.url, policy, max_bytes=10**6, should_stop=lambda: False, network=NETWORK):
             received += len(chunk)
-            time.sleep(0.25)  # longer than the window
+            threading.Event().wait(0.25)  # longer than the window
             if received > 200_000:
                 break
 
