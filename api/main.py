@@ -18,6 +18,7 @@ from api.picture_fetcher import PictureFetcher
 from api.routes import datasets, jobs, keys, models, operations, predictions, previews
 from api.schemas.common import Problem
 from api.services import Services
+from api.unread_bodies import UnreadBodyLayer
 from core.db.session import SessionFactory, make_engine, make_session_factory
 from core.dispatch import Dispatcher
 from core.health import Probes, list_checks
@@ -42,7 +43,8 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         json_bytes=settings.max_json_bytes,
     )
     gate = GateLayer(app, authenticate=partial(_authenticate, services.sessions), limits=limits)
-    return RequestIdLayer(DeadlineLayer(gate, Deadlines(predict_seconds=settings.predict_timeout_seconds)))
+    deadline = DeadlineLayer(gate, Deadlines(predict_seconds=settings.predict_timeout_seconds))
+    return RequestIdLayer(UnreadBodyLayer(deadline))
 
 
 def _make_services(settings: Settings) -> Services:

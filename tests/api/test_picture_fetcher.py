@@ -56,7 +56,7 @@ def fetch_all(fetcher: PictureFetcher, pictures: list[Picture]) -> list[bytes | 
 
 
 def test_order_is_kept_and_errors_stay_in_their_place(good_url: PictureUrl) -> None:
-    pictures = [b"sent", good_url, PictureUrl("https://10.0.0.1/"), PictureUrl("nonsense"), good_url]
+    pictures: list[Picture] = [b"sent", good_url, PictureUrl("https://10.0.0.1/"), PictureUrl("nonsense"), good_url]
 
     with make_fetcher() as fetcher:
         found = fetch_all(fetcher, pictures)
