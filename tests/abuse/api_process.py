@@ -3,7 +3,7 @@
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,11 @@ from core.settings import Settings
 from core.storage import Storage
 from tests.conditions import wait_until
 
-START_SECONDS = 60.0
-MAX_UPLOAD_BYTES = 8 * 1024**2
+START_SECONDS = 120.0
+SMALL_LIMITS = {  # so that an attack reaches them
+    "BITUNE_MAX_UPLOAD_BYTES": str(8 * 1024**2),
+    "BITUNE_MAX_PREDICT_BYTES": str(8 * 1024**2),
+}
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,9 @@ def start_servers() -> Iterator[Settings]:
 
 
 @contextmanager
-def start_api(settings: Settings) -> Iterator[Api]:
-    """With small limits, so that an attack reaches them."""
+def start_api(settings: Settings, limits: Mapping[str, str] = SMALL_LIMITS) -> Iterator[Api]:
     port = find_free_port(set())
-    environment = make_environment(settings) | {
-        "BITUNE_MAX_UPLOAD_BYTES": str(MAX_UPLOAD_BYTES),
-        "BITUNE_MAX_PREDICT_BYTES": str(MAX_UPLOAD_BYTES),
-    }
+    environment = make_environment(settings) | dict(limits)
     process = subprocess.Popen(
         make_api_command(host=LOOPBACK, port=port, log_level="warning"),
         env=os.environ | environment,
@@ -71,7 +70,7 @@ def start_api(settings: Settings) -> Iterator[Api]:
     )
     try:
         wait_until(lambda: _is_ready(port), seconds=START_SECONDS)
-        yield Api(port, process.pid, _make_key(settings))
+        yield Api(port, process.pid, make_key(settings))
     finally:
         process.kill()
         process.wait()
@@ -84,7 +83,7 @@ def _is_ready(port: int) -> bool:
         return False
 
 
-def _make_key(settings: Settings) -> str:
+def make_key(settings: Settings) -> str:
     engine = make_engine(settings.database_url.get_secret_value())
     try:
         with make_session_factory(engine).begin() as session:
