@@ -3,6 +3,8 @@
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+SMALL_BYTES = 65_536  # a rest that is read more cheaply than a new connection is made
+
 
 class UnreadBodyLayer:
     """Who is refused before the end of the body would otherwise go on sending it, and the server go on reading."""
@@ -11,7 +13,7 @@ class UnreadBodyLayer:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _has_body(Headers(scope=scope)):
+        if scope["type"] != "http" or not _may_be_large(Headers(scope=scope)):
             await self._app(scope, receive, send)
             return
         is_read = False
@@ -30,5 +32,6 @@ class UnreadBodyLayer:
         await self._app(scope, receive_noting, send_closing)
 
 
-def _has_body(headers: Headers) -> bool:
-    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+def _may_be_large(headers: Headers) -> bool:
+    length = headers.get("content-length", "0")
+    return "transfer-encoding" in headers or not length.isdecimal() or int(length) > SMALL_BYTES

@@ -152,3 +152,11 @@ def test_crash_of_a_route_is_logged_once() -> None:
 
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["request_failed"]
+
+
+@pytest.mark.parametrize(("size", "connection"), [(100, None), (1_000_000, "close")])
+def test_refused_body_is_not_read_to_its_end(api_url: str, size: int, connection: str | None) -> None:
+    answer = httpx.post(f"{api_url}/datasets", content=b"x" * size, trust_env=False)
+
+    assert answer.status_code == 401
+    assert answer.headers.get("connection") == connection
