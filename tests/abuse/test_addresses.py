@@ -18,7 +18,7 @@ def test_every_address_and_spelling_is_judged_right(verdicts: list[Verdict]) -> 
 
 def test_all_of_the_reference_are_there(verdicts: list[Verdict]) -> None:
     assert (len(ADDRESSES), len(SPELLINGS)) == (33, 7)
-    assert sum(verdict.expected == "refuse" for verdict in verdicts) >= 150
+    assert sum(verdict.expected == "refuse" for verdict in verdicts) >= 140
 
 
 def test_canary_hears_when_inner_hosts_are_listed() -> None:
