@@ -7,7 +7,7 @@ SMALL_BYTES = 65_536  # a rest that is read more cheaply than a new connection i
 
 
 class UnreadBodyLayer:
-    """Who is refused before the end of the body would otherwise go on sending it, and the server go on reading."""
+    """Who is refused before the end of a body could otherwise hold the connection for as long as he likes."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -16,29 +16,35 @@ SEND_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Pushed:
-    """`status` is 0 when the server hung up without one."""
+    """`status` is 0 when the server hung up without one; it holds the connection when it did not."""
 
     status: int
     sent_bytes: int
+    is_held: bool
 
 
-def push(port: int, head: bytes, piece: bytes, *, until_bytes: int) -> Pushed:
+def push(port: int, head: bytes, piece: bytes, *, until_bytes: int, seconds: float = SEND_SECONDS) -> Pushed:
     """Sends the piece again and again, whatever is answered, until the server hangs up or all is sent."""
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(BLOCK))
-        connection.settimeout(SEND_SECONDS)
+        connection.settimeout(seconds)
         connection.connect((LOOPBACK, port))
         answer = bytearray()
         sent = 0
-        with suppress(OSError):
+        is_held = False
+        try:
             connection.sendall(head)
             while sent < until_bytes:
                 answer += _read_waiting(connection)
                 sent += connection.send(piece)
-        with suppress(OSError):
-            while not answer and (received := connection.recv(4096)):
+            while received := connection.recv(4096):
                 answer += received
-    return Pushed(_read_status(bytes(answer)), sent)
+        except TimeoutError:
+            is_held = True
+        except OSError:  # hung up
+            with suppress(OSError):
+                answer += _read_waiting(connection)
+    return Pushed(_read_status(bytes(answer)), sent, is_held)
 
 
 def _read_waiting(connection: socket.socket) -> bytes:

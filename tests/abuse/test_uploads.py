@@ -5,7 +5,7 @@ import pytest
 from core.settings import Settings
 from tests.abuse import uploads
 from tests.abuse.api_process import start_api
-from tests.abuse.uploads import MAX_UNASKED_BYTES, judge_push, list_pushes
+from tests.abuse.uploads import BUFFERED_BYTES, MAX_BODY_BYTES, judge_push, list_pushes
 from tests.abuse.verdict import Verdict
 
 MAX_GROWTH_MB = 64.0
@@ -30,7 +30,7 @@ def test_api_without_limits_takes_everything(settings: Settings) -> None:
     off = {"BITUNE_MAX_JSON_BYTES": str(2**40), "BITUNE_MAX_PREDICT_BYTES": str(2**40)}
     with start_api(settings, off) as api:
         chosen = {"1 GiB of JSON", "predict form without end"}
-        pushes = [replace(push, until_bytes=2 * MAX_UNASKED_BYTES) for push in list_pushes(api.secret)]
+        pushes = [replace(push, until_bytes=MAX_BODY_BYTES + 2 * BUFFERED_BYTES) for push in list_pushes(api.secret)]
 
         verdicts = [judge_push(push, api) for push in pushes if push.name in chosen]
 
