@@ -33,7 +33,9 @@ BODY = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\npublic
 REDIRECT = "HTTP/1.1 {status} Go\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-def run(*, connect_seconds: float = 1.0, unprotected: bool = False) -> Iterator[Verdict]:
+def run(
+    *, connect_seconds: float = 1.0, unprotected: bool = False, only: frozenset[str] = frozenset()
+) -> Iterator[Verdict]:
     """`unprotected` lists every inner host, as an operator could: the control, in which the canary hears."""
     with tempfile.TemporaryDirectory() as folder, open_canary() as canary, _serve_web(Path(folder)) as web:
         policy = UrlPolicy(
@@ -44,7 +46,8 @@ def run(*, connect_seconds: float = 1.0, unprotected: bool = False) -> Iterator[
         )
         suite = _Suite(canary, web)
         for attempt in (*list_refused(canary.port), *list_accepted(canary.port)):
-            yield suite.judge(attempt, policy)
+            if not only or attempt.name in only:
+                yield suite.judge(attempt, policy)
         yield from suite.judge_own_servers(policy, unprotected=unprotected)
 
 
