@@ -17,6 +17,7 @@ from tests.abuse.verdict import Verdict
 MEBIBYTE = 1024**2
 MAX_BYTES = 32 * MEBIBYTE
 SAMPLE_SECONDS = 0.02
+Got = Literal["accept", "refuse", "crash", "leak"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Outcome:
-    got: str
+    got: Got
     code: str
     num_bytes: int = 0
 
@@ -72,7 +73,7 @@ def _fetch(attempt: Attempt, policy: UrlPolicy, network: Network) -> Outcome:
             num_bytes += len(chunk)
     except FetchError as error:
         told = f"{error.code} {error.message} {error.hint}"
-        got = "leak" if any(secret in told for secret in attempt.secrets) else "refuse"
+        got: Got = "leak" if any(secret in told for secret in attempt.secrets) else "refuse"
         return Outcome(got, error.code, num_bytes)
     return Outcome("accept", "", num_bytes)
 
