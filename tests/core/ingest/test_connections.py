@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import httpcore
 import pytest
+from pydantic import SecretStr
 
 from core.ingest.connections import GuardedBackend, Network, make_network
 from core.ingest.errors import FetchError
@@ -105,19 +106,33 @@ def test_store_is_fetched_from_when_its_host_is_listed() -> None:
         backend.connect_tcp("127.0.0.1", port, timeout=5.0).close()
 
 
-def test_own_servers_are_known_from_the_settings() -> None:
-    settings = Settings(
-        database_url="postgresql+psycopg://bitune:secret@db.example/bitune",
-        broker_url="redis://:secret@broker.example:6380/0",
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("BITUNE_URL_EXTRA_PORTS", "8443, 8080")
+    return Settings(
+        database_url=SecretStr("postgresql+psycopg://bitune:secret@db.example/bitune"),
+        broker_url=SecretStr("redis://:secret@broker.example:6380/0"),
         s3_endpoint_url="https://s3.example",
-        s3_access_key_id="id",
-        s3_secret_access_key="secret",
+        s3_access_key_id=SecretStr("id"),
+        s3_secret_access_key=SecretStr("secret"),
+        predict_url_seconds=4.0,
     )
 
-    own = UrlPolicy.from_settings(settings).own_servers
 
-    assert [(server.host, server.port, server.may_be_listed) for server in own] == [
+def test_own_servers_are_known_from_the_settings(settings: Settings) -> None:
+    policy = UrlPolicy.from_settings(settings)
+
+    assert policy.extra_ports == (8443, 8080)
+    assert [(server.host, server.port, server.may_be_listed) for server in policy.own_servers] == [
         ("db.example", 5432, False),
         ("broker.example", 6380, False),
         ("s3.example", 443, True),
     ]
+
+
+def test_pictures_have_less_time_than_datasets(settings: Settings) -> None:
+    pictures, datasets = UrlPolicy.for_pictures(settings), UrlPolicy.from_settings(settings)
+
+    assert (pictures.connect_seconds, pictures.first_byte_seconds, pictures.total_seconds) == (2.0, 4.0, 4.0)
+    assert pictures.idle_seconds < datasets.idle_seconds
+    assert pictures.own_servers == datasets.own_servers
