@@ -1,5 +1,6 @@
 """Clients that break the rules of HTTP, or of good manners."""
 
+import select
 import socket
 import threading
 import time
@@ -36,7 +37,8 @@ def push(port: int, head: bytes, piece: bytes, *, until_bytes: int, seconds: flo
             connection.sendall(head)
             while sent < until_bytes:
                 answer += _read_waiting(connection)
-                sent += connection.send(piece)
+                connection.sendall(piece)
+                sent += len(piece)
             while received := connection.recv(4096):
                 answer += received
         except TimeoutError:
@@ -48,10 +50,8 @@ def push(port: int, head: bytes, piece: bytes, *, until_bytes: int, seconds: flo
 
 
 def _read_waiting(connection: socket.socket) -> bytes:
-    try:
-        return connection.recv(4096, socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return b""
+    is_readable = bool(select.select([connection], [], [], 0)[0])
+    return connection.recv(4096) if is_readable else b""
 
 
 def _read_status(answer: bytes) -> int:
