@@ -13,6 +13,8 @@ from core.errors import InvalidInputError
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
+MAX_PARTS = 1000  # many more than anybody needs; each costs far more to read than its bytes do
+
 
 @dataclass(frozen=True)
 class PartStarted:
@@ -41,6 +43,8 @@ async def read_form(request: Request) -> AsyncIterator[PartEvent]:
     try:
         async for chunk in request.stream():
             parser.write(chunk)
+            if collector.num_parts > MAX_PARTS:
+                raise InvalidInputError("invalid_form", f"the form has more than {MAX_PARTS} parts")
             for event in collector.take():
                 yield event
         parser.finalize()
@@ -63,6 +67,7 @@ class _Collector:
 
     def __init__(self) -> None:
         self.ended = False
+        self.num_parts = 0
         self._events: list[PartEvent] = []
         self._header_name = b""
         self._header_value = b""
@@ -85,6 +90,7 @@ class _Collector:
         return events
 
     def _begin(self) -> None:
+        self.num_parts += 1
         self._headers = {}
 
     def _header_field(self, raw: bytes, start: int, end: int) -> None:

@@ -17,11 +17,13 @@ from api.errors import add_error_handlers
 from api.layers import BodyLimits, GateLayer, RequestIdLayer
 from api.model_cache import ModelCache
 from api.openapi import Document
+from api.picture_fetcher import PictureFetcher
 from api.query import refuse_unknown_parameters
 from api.routes import datasets, jobs, keys, models, operations, predictions, previews
 from api.run_watch import RunWatch
 from api.schemas.common import Problem
 from api.services import Services
+from api.unread_bodies import UnreadBodyLayer
 from core.db.session import SessionFactory, make_engine, make_session_factory
 from core.dispatch import Dispatcher
 from core.health import Probes, list_checks
@@ -51,7 +53,8 @@ def add_layers(app: FastAPI, settings: Settings, sessions: SessionFactory) -> AS
         json_bytes=settings.max_json_bytes,
     )
     gate = GateLayer(app, authenticate=partial(_authenticate, sessions), limits=limits)
-    return RequestIdLayer(DeadlineLayer(gate, Deadlines(predict_seconds=settings.predict_timeout_seconds)))
+    deadline = DeadlineLayer(gate, Deadlines(predict_seconds=settings.predict_timeout_seconds))
+    return RequestIdLayer(UnreadBodyLayer(deadline))
 
 
 def make_document(settings: Settings) -> Document:
@@ -75,6 +78,7 @@ def _make_services(settings: Settings) -> Services:
         dispatcher=dispatcher,
         probes=Probes(list_checks(engine, dispatcher, storage)),
         decode_pool=DecodePool.from_settings(settings),
+        picture_fetcher=PictureFetcher.from_settings(settings),
         model_cache=ModelCache.from_settings(settings, sessions=sessions, storage=storage),
     )
 
@@ -87,6 +91,7 @@ def _make_fastapi(services: Services) -> FastAPI:
         services.run_watch.close()
         services.model_cache.close()
         services.decode_pool.close()
+        services.picture_fetcher.close()
         services.dispatcher.close()
         services.engine.dispose()
 

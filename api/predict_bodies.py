@@ -1,15 +1,17 @@
-"""Reads the three kinds of predict body: a form with files, JSON with base64, one raw picture."""
+"""Reads the three kinds of predict body: a form with files, JSON with base64 or URLs, one raw picture."""
 
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter, ValidationError
 
 from api.forms import PartBytes, PartEnded, PartStarted, read_form
-from api.schemas.predictions import PredictJson
+from api.schemas.predictions import ImageB64, ImageUrl, PredictJson
 from core.errors import InvalidInputError, TooLargeError, UnsupportedMediaError
 from core.settings import Settings
 
@@ -19,10 +21,20 @@ _TOP_K = TypeAdapter(int)
 
 
 @dataclass(frozen=True)
+class PictureUrl:
+    """Where a picture is to be fetched from."""
+
+    url: str
+
+
+Picture = bytes | PictureUrl
+
+
+@dataclass(frozen=True)
 class PredictBody:
     """The pictures in the order sent, and what else the body said."""
 
-    images: list[bytes]
+    images: Sequence[Picture]
     model: str | None = None
     top_k: int | None = None
 
@@ -92,8 +104,18 @@ def _read_json(raw: bytes) -> PredictBody:
     except ValidationError as exc:
         errors = [error | {"loc": ("body", *error["loc"])} for error in exc.errors(include_url=False)]
         raise RequestValidationError(errors) from exc
-    images = [_decode_base64(image.b64) for image in body.images]
+    images = [_read_image(image) for image in body.images]
     return PredictBody(images=images, model=body.model, top_k=body.top_k)
+
+
+def _read_image(image: ImageB64 | ImageUrl) -> Picture:
+    match image:
+        case ImageB64():
+            return _decode_base64(image.b64)
+        case ImageUrl():
+            return PictureUrl(image.url)
+        case _:
+            assert_never(image)
 
 
 def _decode_base64(text: str) -> bytes:
@@ -103,7 +125,7 @@ def _decode_base64(text: str) -> bytes:
         return b""  # spoils its own entry alone: no bytes are no picture
 
 
-def _check_images(images: list[bytes], settings: Settings) -> None:
+def _check_images(images: Sequence[Picture], settings: Settings) -> None:
     if not images:
         raise InvalidInputError("image_required", "the body has no picture", hint="send it as `files`", param="files")
     if len(images) > settings.max_predict_images:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from api.decode_pool import DecodePool
 from api.model_cache import ModelCache
+from api.picture_fetcher import PictureFetcher
 from api.run_watch import RunWatch
 from core.db.session import SessionFactory
 from core.dispatch import Dispatcher
@@ -31,6 +32,7 @@ class Services:
     dispatcher: Dispatcher
     probes: Probes
     decode_pool: DecodePool
+    picture_fetcher: PictureFetcher
     model_cache: ModelCache
 
     @contextmanager

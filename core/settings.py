@@ -52,6 +52,12 @@ class Settings(BaseSettings):
     url_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Comma-separated hosts that may have private addresses and plain http"
     )
+    url_extra_ports: Annotated[tuple[int, ...], NoDecode] = Field(
+        (), description="Comma-separated ports beside 443, and 80 where http is allowed"
+    )
+    url_ca_file: Path | None = Field(
+        None, description="PEM file of authorities that are trusted beside the public ones"
+    )
 
     # The run engine
     lease_seconds: float = 30.0
@@ -87,7 +93,17 @@ class Settings(BaseSettings):
     # Predict
     model_cache_bytes: int = 2 * 1024**3
     decode_workers: int = 2
+    predict_url_seconds: float = Field(10.0, gt=0, description="For all pictures that one request names by URL")
+    predict_url_fetches: int = Field(16, ge=1, description="Such pictures fetched side by side by this process")
+    predict_url_fetches_per_project: int = Field(4, ge=1, description="Of those, for one project")
     predict_timeout_seconds: float = Field(60.0, description="For the answer to a predict request; others have 9 s")
+
+    @field_validator("url_extra_ports", mode="before")
+    @classmethod
+    def _split_ports(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(port.strip() for port in value.split(",") if port.strip())
+        return value
 
     @field_validator("url_allowed_hosts", mode="before")
     @classmethod

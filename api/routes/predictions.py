@@ -17,6 +17,8 @@ from api.services import Services
 from core import models
 from core.errors import InvalidInputError
 from core.images import ImageError
+from core.inference.preprocessing import Preprocessing
+from core.ingest.errors import FetchError
 from core.keys import Principal
 
 router = APIRouter(tags=["predict"])
@@ -76,9 +78,12 @@ async def _predict(
     body = await read_predict_body(request, services.settings)
     reference = _choose_model(model, body)
     model_id = await run_in_threadpool(_find_model, services, principal, reference)
+    began_at = time.perf_counter()
+    contents = await services.picture_fetcher.fetch_many(body.images, principal.project_id)
+    fetched_at = time.perf_counter()
     async with services.model_cache.use(model_id) as loaded:
         started = time.perf_counter()
-        decoded = await services.decode_pool.decode_many(body.images, loaded.card.preprocessing)
+        decoded = await _decode(services, contents, loaded.card.preprocessing)
         decoded_at = time.perf_counter()
         good = [item for item in decoded if isinstance(item, DecodedImage)]
         probabilities = await loaded.predict(np.stack([item.pixels for item in good])) if good else NOTHING
@@ -88,10 +93,20 @@ async def _predict(
         model_id=model_id,
         predictions=_render(decoded, probabilities, loaded.card.classes, limit),
         timing_ms={
+            "fetch": round(1000 * (fetched_at - began_at), 2),
             "decode": round(1000 * (decoded_at - started), 2),
             "model": round(1000 * (finished - decoded_at), 2),
         },
     )
+
+
+async def _decode(
+    services: Services, contents: list[bytes | FetchError], preprocessing: Preprocessing
+) -> list[DecodedImage | ImageError | FetchError]:
+    """In the order given; what was not fetched stays in its place."""
+    fetched = [content for content in contents if isinstance(content, bytes)]
+    decoded = iter(await services.decode_pool.decode_many(fetched, preprocessing))
+    return [content if isinstance(content, FetchError) else next(decoded) for content in contents]
 
 
 def _choose_model(named: str | None, body: PredictBody) -> str:
@@ -112,19 +127,19 @@ def _find_model(services: Services, principal: Principal, reference: str) -> str
 
 
 def _render(
-    decoded: list[DecodedImage | ImageError],
+    decoded: list[DecodedImage | ImageError | FetchError],
     probabilities: NDArray[np.float32],  # (number of good pictures, C)
     classes: list[str],
     limit: int,
 ) -> list[PredictionOut]:
     rows = iter(probabilities)
     return [
-        _render_error(item) if isinstance(item, ImageError) else _render_labels(item, next(rows), classes, limit)
+        _render_labels(item, next(rows), classes, limit) if isinstance(item, DecodedImage) else _render_error(item)
         for item in decoded
     ]
 
 
-def _render_error(error: ImageError) -> PredictionOut:
+def _render_error(error: ImageError | FetchError) -> PredictionOut:
     return PredictionOut(error=PredictionError(code=error.code, detail=error.message))
 
 

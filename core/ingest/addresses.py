@@ -1,5 +1,6 @@
 """Which addresses of the internet a fetch may connect to."""
 
+import socket
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 # ipaddress.is_global changes with the version of Python and lets many of these through, so they are named here.
@@ -44,3 +45,14 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv4Address):
         return not any(address in network for network in REFUSED_V4)
     return address in UNICAST_V6 and not any(address in network for network in REFUSED_V6)
+
+
+def is_own(address: IPv4Address | IPv6Address) -> bool:
+    """Whether an interface of this host has it, public or not: only then can a socket be bound to it."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((str(address), 0))
+    except OSError:
+        return False
+    return True

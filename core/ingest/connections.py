@@ -1,60 +1,52 @@
 """Connections that go to judged addresses only, and that nobody can hold open for longer than allowed."""
 
-import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterable
-from ipaddress import ip_address
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 import httpcore
 
-from core.ingest.addresses import is_public
-from core.ingest.errors import FetchError, FetchInterruptedError, IngestStoppedError
-from core.ingest.urls import UrlPolicy
+from core.ingest.destinations import find_destinations
+from core.ingest.errors import FetchError, FetchInterruptedError
+from core.ingest.names import Lookup, look_up_by_system
+from core.ingest.url_policy import UrlPolicy
+from core.ingest.watch import SLICE_SECONDS, Watch
 
-SLICE_SECONDS = 0.5  # how soon a waiting read hears that it has to stop
 Options = Iterable[
     tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 ]  # as httpcore names socket options
 
 
-class Watch:
-    """The clocks of one fetch, redirects included."""
+@dataclass(frozen=True)
+class Network:
+    """Where names, connections and trust come from. Costs 0.1 s to make, for the authorities are read."""
 
-    def __init__(self, policy: UrlPolicy, should_stop: Callable[[], bool]) -> None:
-        self._policy = policy
-        self._should_stop = should_stop
-        self._ends_at = time.monotonic() + policy.total_seconds
-        self._answer_by = 0.0
-        self._is_answered = True
+    ssl_context: ssl.SSLContext
+    lookup: Lookup = look_up_by_system
+    dialer: httpcore.NetworkBackend = field(default_factory=httpcore.SyncBackend)
 
-    def expect_answer(self) -> None:
-        """Called before each request: its headers have to be there in time, however slowly they drip."""
-        self._answer_by = time.monotonic() + self._policy.first_byte_seconds
-        self._is_answered = False
 
-    def answered(self) -> None:
-        self._is_answered = True
-
-    def check(self, *, waiting_since: float, idle_seconds: float) -> None:
-        now = time.monotonic()
-        if self._should_stop():
-            raise IngestStoppedError
-        is_late = not self._is_answered and now > self._answer_by
-        if now > self._ends_at:
-            raise FetchError("url_timeout", "the server is too slow", hint="upload the file instead")
-        if is_late or now - waiting_since > idle_seconds:
-            raise FetchInterruptedError("url_timeout", "the server is too slow", hint="try again, or upload the file")
+def make_network(policy: UrlPolicy) -> Network:
+    """The system's. Certificates are checked: their chain and their name."""
+    context = httpcore.default_ssl_context()
+    if policy.ca_file is not None:
+        context.load_verify_locations(policy.ca_file)
+    return Network(context)
 
 
 class GuardedBackend(httpcore.NetworkBackend):
-    """Resolves a name once, judges every address of it, and connects to one of those."""
+    """Resolves a name once, judges every address of it, and connects to those alone.
 
-    def __init__(self, policy: UrlPolicy, watch: Watch) -> None:
+    Whatever stands in the way, an inner address, an unknown name, a closed port or a filter, looks the same and takes
+    the same time: nobody can map a network by it.
+    """
+
+    def __init__(self, policy: UrlPolicy, watch: Watch, network: Network) -> None:
         self._policy = policy
         self._watch = watch
-        self._backend = httpcore.SyncBackend()
+        self._network = network
 
     def connect_tcp(
         self,
@@ -64,30 +56,27 @@ class GuardedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Options | None = None,
     ) -> httpcore.NetworkStream:
-        addresses = resolve(host, port, self._policy.connect_seconds)
-        if not self._policy.allows(host) and not all(is_public(ip_address(address)) for address in addresses):
-            raise FetchError("url_not_allowed", "the URL points to a private address")
-        stream = self._backend.connect_tcp(addresses[0], port, timeout, local_address, socket_options)
+        give_up_at = time.monotonic() + (timeout or 0.0)
+        stream = self._try_to_connect(host, port, give_up_at, local_address, socket_options)
+        if stream is None:
+            self._watch.wait_until(give_up_at)
+            raise FetchInterruptedError(
+                "url_unreachable",
+                "the server of the URL cannot be reached",
+                hint="check the spelling; for a server without a public address ask the operator to list it",
+            )
         return _WatchedStream(stream, self._watch)
 
-
-def resolve(host: str, port: int, timeout_seconds: float) -> list[str]:
-    """IPv4 first. In a thread of its own, for the system's resolver has no time-out."""
-    found: list[str] = []
-
-    def look_up() -> None:
-        try:
-            infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            return
-        found.extend(str(info[4][0]) for info in sorted(infos, key=lambda info: info[0] != socket.AF_INET))
-
-    thread = threading.Thread(target=look_up, name="resolve", daemon=True)
-    thread.start()
-    thread.join(timeout_seconds)
-    if not found:
-        raise FetchInterruptedError("url_unreachable", "the host of the URL is not found", hint="check its spelling")
-    return list(found)
+    def _try_to_connect(
+        self, host: str, port: int, give_up_at: float, local_address: str | None, options: Options | None
+    ) -> httpcore.NetworkStream | None:
+        """One address after the other: all of them are judged."""
+        for address in find_destinations(host, port, self._policy, self._network.lookup, give_up_at - time.monotonic()):
+            left = give_up_at - time.monotonic()
+            if left > 0:
+                with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                    return self._network.dialer.connect_tcp(str(address), port, left, local_address, options)
+        return None
 
 
 class _WatchedStream(httpcore.NetworkStream):
@@ -102,11 +91,14 @@ class _WatchedStream(httpcore.NetworkStream):
         while True:
             self._watch.check(waiting_since=waiting_since, idle_seconds=timeout or 0.0)
             try:
-                return self._stream.read(max_bytes, SLICE_SECONDS)
+                content = self._stream.read(max_bytes, SLICE_SECONDS)
             except httpcore.ReadTimeout:
                 continue
+            self._watch.count_received(len(content))
+            return content
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._watch.expect_answer()
         self._stream.write(buffer, timeout)
 
     def close(self) -> None:
@@ -115,7 +107,15 @@ class _WatchedStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return _WatchedStream(self._stream.start_tls(ssl_context, server_hostname, timeout), self._watch)
+        try:
+            stream = self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except httpcore.ConnectError as exc:
+            raise FetchError(
+                "url_tls_failed",
+                "the server of the URL has no valid certificate for its name, or speaks no TLS",
+                hint="open the URL in a browser",
+            ) from exc
+        return _WatchedStream(stream, self._watch)
 
     def get_extra_info(self, info: str) -> object:
         return self._stream.get_extra_info(info)

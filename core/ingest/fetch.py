@@ -1,31 +1,38 @@
-"""Fetches what a stranger's URL names, and nothing from inside: see reference/reliability.md, part 4."""
+"""Fetches what a stranger's URL names, and nothing from inside: see docs/datasets.md."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urljoin
 
 import httpcore
 
-from core.ingest.connections import GuardedBackend, Watch
+from core.ingest.connections import GuardedBackend, Network, make_network
 from core.ingest.errors import FetchError, FetchInterruptedError
-from core.ingest.urls import ParsedUrl, UrlPolicy, check_url, parse_url
+from core.ingest.url_policy import UrlPolicy
+from core.ingest.urls import ParsedUrl, parse_url
+from core.ingest.watch import Watch
 
-__all__ = ["UrlPolicy", "check_url", "fetch"]
+__all__ = ["Network", "UrlPolicy", "fetch", "make_network"]
 
 MAX_REDIRECTS = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 HEADERS = [("Accept", "*/*"), ("Accept-Encoding", "identity"), ("User-Agent", "bitune")]
 
 
-def fetch(url: str, policy: UrlPolicy, *, max_bytes: int, should_stop: Callable[[], bool]) -> Iterator[bytes]:
+def fetch(
+    url: str, policy: UrlPolicy, *, max_bytes: int, should_stop: Callable[[], bool], network: Network | None = None
+) -> Iterator[bytes]:
     """The body in pieces. Raises FetchError, also after some pieces; IngestStoppedError when asked to stop."""
     watch = Watch(policy, should_stop)
     parsed = parse_url(url, policy)
-    with httpcore.ConnectionPool(network_backend=GuardedBackend(policy, watch)) as pool:
+    network = network or make_network(policy)
+    backend = GuardedBackend(policy, watch, network)
+    with httpcore.ConnectionPool(ssl_context=network.ssl_context, network_backend=backend) as pool:
         for _ in range(MAX_REDIRECTS + 1):
             with _translated(), _request(pool, parsed, policy, watch) as response:
                 if response.status not in REDIRECTS:
-                    yield from _read_body(response, max_bytes)
+                    yield from _read_body(response, max_bytes, watch)
                     return
                 parsed = _follow(parsed, response, policy)
     raise FetchError("url_redirect_refused", f"the URL redirects more than {MAX_REDIRECTS} times")
@@ -37,8 +44,8 @@ def _request(
 ) -> Iterator[httpcore.Response]:
     timeouts = {"connect": policy.connect_seconds, "write": policy.connect_seconds, "read": policy.idle_seconds}
     target = httpcore.URL(scheme=url.scheme, host=url.host, port=url.port, target=url.target)
-    watch.expect_answer()
-    with pool.stream("GET", target, headers=HEADERS, extensions={"timeout": timeouts}) as response:
+    headers = [("Host", url.authority), *HEADERS]
+    with pool.stream("GET", target, headers=headers, extensions={"timeout": timeouts}) as response:
         watch.answered()
         yield response
 
@@ -51,14 +58,17 @@ def _follow(url: ParsedUrl, response: httpcore.Response, policy: UrlPolicy) -> P
     return target
 
 
-def _read_body(response: httpcore.Response, max_bytes: int) -> Iterator[bytes]:
+def _read_body(response: httpcore.Response, max_bytes: int, watch: Watch) -> Iterator[bytes]:
     _check_headers(response, max_bytes)
     received = 0
     for chunk in _break_off_as_interruption(response.iter_stream()):
         received += len(chunk)
         if received > max_bytes:
             raise _too_large(max_bytes)
+        watch.count_body(len(chunk))
+        given_at = time.monotonic()
         yield chunk
+        watch.excuse(time.monotonic() - given_at)
 
 
 def _break_off_as_interruption(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -74,16 +84,19 @@ def _check_headers(response: httpcore.Response, max_bytes: int) -> None:
         raise FetchInterruptedError("url_bad_status", f"the server answers {response.status}", hint="try again later")
     if response.status != 200:
         raise FetchError("url_bad_status", f"the server answers {response.status}", hint="open the URL in a browser")
-    if _get_header(response, b"content-encoding").lower() not in {"", "identity"}:
+    if any(value.lower() != "identity" for value in _list_values(response, b"content-encoding")):
         raise FetchError("url_bad_response", "the server compresses what it was asked to send as it is")
     length = _get_header(response, b"content-length")
-    if length.isdigit() and int(length) > max_bytes:
+    if length.isdecimal() and int(length) > max_bytes:
         raise _too_large(max_bytes)
 
 
 def _get_header(response: httpcore.Response, name: bytes) -> str:
-    values = [value.decode("latin-1") for key, value in response.headers if key.lower() == name]
-    return values[0] if values else ""
+    return next(iter(_list_values(response, name)), "")
+
+
+def _list_values(response: httpcore.Response, name: bytes) -> list[str]:
+    return [value.decode("latin-1").strip() for key, value in response.headers if key.lower() == name]
 
 
 @contextmanager

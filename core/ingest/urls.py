@@ -1,4 +1,4 @@
-"""Judges a dataset URL by its text alone: no network, cheap enough for the API."""
+"""Judges a stranger's URL by its text alone: no network, cheap enough for the API."""
 
 import re
 import socket
@@ -6,36 +6,19 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict
-
 from core.ingest.addresses import is_public
 from core.ingest.errors import FetchError
-from core.settings import Settings
+from core.ingest.url_policy import UrlPolicy
+
+__all__ = ["ParsedUrl", "UrlPolicy", "check_url", "parse_address", "parse_url"]
 
 MAX_URL_LENGTH = 2048
 PRINTABLE = re.compile(r"[!-~]+")
-HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?")
+LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+HOST_NAME = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*")
+NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")  # as the last label it makes a host an address, or nothing
+INNER_NAMES = re.compile(r"[^.]+|(.+\.)?(localhost|local|internal|home\.arpa)")  # never those of the internet
 DEFAULT_PORTS = {"https": 443, "http": 80}
-
-
-class UrlPolicy(BaseModel):
-    """What the operator allows. An allowed host may be private, speak plain http, and listen on any port."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    allow_http: bool = False
-    allowed_hosts: tuple[str, ...] = ()
-    connect_seconds: float = 5.0
-    first_byte_seconds: float = 10.0
-    idle_seconds: float = 15.0
-    total_seconds: float = 3600.0
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> "UrlPolicy":
-        return cls(allow_http=settings.url_allow_http, allowed_hosts=settings.url_allowed_hosts)
-
-    def allows(self, host: str) -> bool:
-        return host in self.allowed_hosts
 
 
 @dataclass(frozen=True)
@@ -48,9 +31,13 @@ class ParsedUrl:
     target: str  # path and query
 
     @property
-    def text(self) -> str:
+    def authority(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}{self.target}"
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def text(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.target}"
 
 
 def check_url(url: str, policy: UrlPolicy) -> None:
@@ -64,37 +51,14 @@ def parse_url(url: str, policy: UrlPolicy) -> ParsedUrl:
         return parsed
     if parsed.scheme == "http" and not policy.allow_http:
         raise _refuse("only https URLs are fetched")
-    if parsed.port != DEFAULT_PORTS[parsed.scheme]:
+    if parsed.port != DEFAULT_PORTS[parsed.scheme] and parsed.port not in policy.extra_ports:
         raise _refuse("only the standard port is fetched from")
-    if _is_private(parsed.host.rstrip(".")):
+    if _is_inner(parsed.host):
         raise _refuse("the URL points to a private address")
     return parsed
 
 
-def _parse(url: str) -> ParsedUrl:
-    if len(url) > MAX_URL_LENGTH or not PRINTABLE.fullmatch(url) or "\\" in url:
-        raise _invalid(f"the URL is longer than {MAX_URL_LENGTH} characters, or not plain ASCII")
-    try:
-        split = urlsplit(url)
-        host, port = split.hostname or "", split.port
-    except ValueError as exc:
-        raise _invalid("the URL cannot be parsed") from exc
-    if split.scheme not in DEFAULT_PORTS:
-        raise _refuse("only https URLs are fetched")
-    if "@" in split.netloc:
-        raise _refuse("a URL with a user name or password is not fetched")
-    if not HOST_NAME.fullmatch(host) and _parse_address(host) is None:
-        raise _invalid("the URL has no valid host")
-    target = (split.path or "/") + (f"?{split.query}" if split.query else "")
-    return ParsedUrl(split.scheme, host, DEFAULT_PORTS[split.scheme] if port is None else port, target)
-
-
-def _is_private(host: str) -> bool:
-    address = _parse_address(host)
-    return host == "localhost" or host.endswith(".localhost") or (address is not None and not is_public(address))
-
-
-def _parse_address(host: str) -> IPv4Address | IPv6Address | None:
+def parse_address(host: str) -> IPv4Address | IPv6Address | None:
     """Also the spellings that only the resolver knows, such as 2130706433 and 0x7f.1."""
     try:
         return ip_address(host)
@@ -104,6 +68,37 @@ def _parse_address(host: str) -> IPv4Address | IPv6Address | None:
         return IPv4Address(socket.inet_aton(host))
     except OSError:
         return None
+
+
+def _parse(url: str) -> ParsedUrl:
+    if len(url) > MAX_URL_LENGTH or not PRINTABLE.fullmatch(url) or "\\" in url:
+        raise _invalid(f"the URL is longer than {MAX_URL_LENGTH} characters, or not plain ASCII")
+    try:
+        split = urlsplit(url)
+        host, port = (split.hostname or "").removesuffix("."), split.port
+    except ValueError as exc:
+        raise _invalid("the URL cannot be parsed") from exc
+    if split.scheme not in DEFAULT_PORTS:
+        raise _refuse("only https URLs are fetched")
+    if "@" in split.netloc:
+        raise _refuse("a URL with a user name or password is not fetched")
+    if not _is_host(host):
+        raise _invalid("the URL has no valid host")
+    target = (split.path or "/") + (f"?{split.query}" if split.query else "")
+    return ParsedUrl(split.scheme, host, DEFAULT_PORTS[split.scheme] if port is None else port, target)
+
+
+def _is_host(host: str) -> bool:
+    if "%" in host:  # an address with a zone
+        return False
+    if parse_address(host) is not None:
+        return True
+    return HOST_NAME.fullmatch(host) is not None and not NUMBER.fullmatch(host.rpartition(".")[2])
+
+
+def _is_inner(host: str) -> bool:
+    address = parse_address(host)
+    return INNER_NAMES.fullmatch(host) is not None if address is None else not is_public(address)
 
 
 def _refuse(message: str) -> FetchError:

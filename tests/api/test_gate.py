@@ -158,3 +158,20 @@ def test_body_that_is_no_text_is_refused(client: httpx.Client) -> None:
     answer = client.post("/keys", content=b"\x1d\xff", headers={"Content-Type": "application/json"})
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_json")
+
+
+@pytest.mark.parametrize(("size", "connection"), [(100, None), (1_000_000, "close")])
+def test_refused_body_is_not_read_to_its_end(api_url: str, size: int, connection: str | None) -> None:
+    answer = httpx.post(f"{api_url}/datasets", content=b"x" * size, trust_env=False)
+
+    assert answer.status_code == 401
+    assert answer.headers.get("connection") == connection
+
+
+def test_form_of_very_many_parts_is_refused(client: httpx.Client) -> None:
+    part = b'--b\r\nContent-Disposition: form-data; name="files"\r\n\r\nx\r\n'
+
+    answer = client.post("/predict", content=part * 1100, headers={"Content-Type": "multipart/form-data; boundary=b"})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_form")
+    assert "parts" in answer.json()["detail"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 
 from cli.demo.cells import Cell
+from cli.demo.file_server import serve_folder
 from tests.end_to_end.service import User
 
 SPEC = {
@@ -77,11 +78,15 @@ def test_downloads_are_what_their_hashes_say(user: User, dataset_id: str) -> Non
             assert len(content) == part["size_bytes"]
 
 
-def test_three_kinds_of_body_predict_the_same(user: User, dataset_id: str, cells: list[list[Cell]]) -> None:
+def test_every_kind_of_body_predicts_the_same(user: User, dataset_id: str, cells: list[list[Cell]]) -> None:
     model_id = user.wait_for_end(user.post_job(SPEC | {"dataset_id": dataset_id}))["model_id"]
-    content = cells[1][0].path.read_bytes()
+    path = cells[1][0].path
+    content = path.read_bytes()
 
+    with serve_folder(path.parent) as pictures:
+        by_url = user.client.post("/predict", json={"model": model_id, "images": [{"url": f"{pictures}/{path.name}"}]})
     answers = [
+        by_url,
         user.client.post(f"/models/{model_id}/predict", files={"files": content}),
         user.client.post("/predict", json={"model": model_id, "images": [{"b64": base64.b64encode(content).decode()}]}),
         user.client.post(
@@ -90,10 +95,11 @@ def test_three_kinds_of_body_predict_the_same(user: User, dataset_id: str, cells
     ]
 
     predictions = [json.dumps(answer.json()["predictions"]) for answer in answers]
-    assert predictions[0] == predictions[1] == predictions[2]
+    assert "label" in predictions[0]
+    assert len(set(predictions)) == 1
 
 
-def test_text_among_pictures_spoils_only_its_own_entry(user: User, dataset_id: str, cells: list[list[Cell]]) -> None:
+def test_bad_pictures_spoil_only_their_own_entries(user: User, dataset_id: str, cells: list[list[Cell]]) -> None:
     job_id = user.wait_for_end(user.post_job(SPEC | {"dataset_id": dataset_id}))["id"]
     good = cells[1][0].path.read_bytes()
 
@@ -105,6 +111,12 @@ def test_text_among_pictures_spoils_only_its_own_entry(user: User, dataset_id: s
     assert predictions[1]["error"]["code"] == "image_format_unsupported"
     assert predictions[0] == predictions[2]
     assert len(predictions[0]["labels"]) == 1
+
+    sent = {"b64": base64.b64encode(good).decode()}
+    images = [sent, {"url": "https://10.0.0.1/a.png"}, {"url": "http://127.0.0.1:1/a.png"}, sent]
+    answer = user.client.post("/predict", json={"model": job_id, "images": images})
+    codes = [item.get("error", {}).get("code") for item in answer.json()["predictions"]]
+    assert codes == [None, "url_not_allowed", "url_unreachable", None]
 
 
 def test_deleted_model_is_gone_at_once(user: User, dataset_id: str, cells: list[list[Cell]]) -> None:

@@ -1,22 +1,23 @@
-import socket
 import threading
 
 import pytest
 
-from core.ingest.connections import GuardedBackend, Watch, resolve
 from core.ingest.errors import FetchError, FetchInterruptedError, IngestStoppedError
-from core.ingest.fetch import UrlPolicy, fetch
+from core.ingest.fetch import UrlPolicy, fetch, make_network
+from tests.abuse.fault_server import serve_fault
+from tests.abuse.server_faults import drip
 from tests.core.ingest.servers import serve
 
 LOOPBACK = UrlPolicy(allowed_hosts=("127.0.0.1",))
-IMPATIENT = UrlPolicy(allowed_hosts=("127.0.0.1",), first_byte_seconds=0.2, idle_seconds=0.2)
+IMPATIENT = LOOPBACK.model_copy(update={"connect_seconds": 0.2, "first_byte_seconds": 0.2, "idle_seconds": 0.2})
+NETWORK = make_network(LOOPBACK)
 BODY = b"0123456789" * 1000
 OK = b"HTTP/1.1 200 OK\r\n"
 LENGTH = b"Content-Length: %d\r\n\r\n"
 
 
 def _fetch(url: str, policy: UrlPolicy = LOOPBACK, *, max_bytes: int = 1_000_000) -> bytes:
-    return b"".join(fetch(url, policy, max_bytes=max_bytes, should_stop=lambda: False))
+    return b"".join(fetch(url, policy, max_bytes=max_bytes, should_stop=lambda: False, network=NETWORK))
 
 
 def _fetch_refused(url: str, policy: UrlPolicy = LOOPBACK, *, max_bytes: int = 1_000_000) -> str:
@@ -38,20 +39,6 @@ def test_chunked_and_unframed_bodies_come_whole() -> None:
         assert _fetch(server.url) == b"abc"
     with serve(b"HTTP/1.0 200 OK\r\n\r\n", BODY) as server:
         assert _fetch(server.url) == BODY
-
-
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "2130706433"])
-def test_name_with_a_private_address_gets_no_packet(host: str) -> None:
-    stranger = UrlPolicy()
-    backend = GuardedBackend(stranger, Watch(stranger, lambda: False))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        with pytest.raises(FetchError) as error:
-            backend.connect_tcp(host, listener.getsockname()[1], timeout=1.0)
-        listener.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            listener.accept()
-
-    assert error.value.code == "url_not_allowed"
 
 
 @pytest.mark.parametrize(
@@ -118,17 +105,6 @@ def test_silent_server_is_left(answer: bytes) -> None:
         assert _fetch_refused(server.url, IMPATIENT) == "url_timeout"
 
 
-def test_closed_port_is_unreachable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-
-    assert _fetch_refused(f"http://127.0.0.1:{port}/") == "url_unreachable"
-
-
-def test_unknown_host_is_unreachable() -> None:
-    assert _fetch_refused("https://does-not-exist.invalid/") == "url_unreachable"
-
-
 @pytest.mark.parametrize(
     ("answer", "is_over_soon"),
     [
@@ -167,12 +143,33 @@ def test_server_that_takes_all_the_time_there_is_is_none() -> None:
 def test_stop_ends_a_waiting_fetch() -> None:
     stop = threading.Event()
     with serve(OK, LENGTH % 10, b"half", keep_open=True) as server:
-        chunks = fetch(server.url, LOOPBACK, max_bytes=100, should_stop=stop.is_set)
+        chunks = fetch(server.url, LOOPBACK, max_bytes=100, should_stop=stop.is_set, network=NETWORK)
         assert next(chunks) == b"half"
         stop.set()
         with pytest.raises(IngestStoppedError):
             next(chunks)
 
 
-def test_every_spelling_resolves_to_what_is_connected_to() -> None:
-    assert resolve("2130706433", 80, 5.0) == ["127.0.0.1"]
+def test_drip_that_is_never_idle_is_left() -> None:
+    """A byte every 0.05 s for 2 s, where 1,000 bytes/s are due over 0.5 s."""
+    policy = LOOPBACK.model_copy(update={"min_bytes_per_second": 1000, "rate_seconds": 0.5})
+    with serve_fault(drip(OK + LENGTH % 40, b"x" * 40)) as port:
+        assert _fetch_refused(f"http://127.0.0.1:{port}/", policy) == "url_timeout"
+
+
+def test_slow_reader_is_not_held_against_the_server() -> None:
+    policy = LOOPBACK.model_copy(update={"min_bytes_per_second": 10**6, "rate_seconds": 0.2})
+    with serve(OK, LENGTH % 300_000, b"x" * 300_000) as server:
+        received = 0
+        for chunk in fetch(server.url, policy, max_bytes=10**6, should_stop=lambda: False, network=NETWORK):
+            received += len(chunk)
+            threading.Event().wait(0.25)  # longer than the window
+            if received > 200_000:
+                break
+
+    assert received > 200_000
+
+
+def test_chunks_of_a_byte_are_left() -> None:
+    with serve(OK, b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 100_000) as server:
+        assert _fetch_refused(server.url) == "url_bad_response"

@@ -2,7 +2,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from core.ingest.addresses import is_public
+from core.ingest.addresses import is_own, is_public
 from core.ingest.errors import FetchError
 from core.ingest.urls import UrlPolicy, check_url
 
@@ -29,9 +29,15 @@ def test_address_of_the_internet_is_public(address: str) -> None:
     assert is_public(ip_address(address))
 
 
+@pytest.mark.parametrize(("address", "own"), [("127.0.0.1", True), ("1.1.1.1", False), ("2606:4700::1111", False)])
+def test_own_address_is_one_of_an_interface(address: str, own: bool) -> None:
+    assert is_own(ip_address(address)) == own
+
+
 @pytest.mark.parametrize(
     "url",
     [
+        *("https://intranet/", "https://intranet./", "https://printer.local/", "https://metadata.google.internal/"),
         *("http://example.com/a.zip", "ftp://example.com/", "file:///etc/passwd", "gopher://example.com/", "data:,a"),
         *("https://user@example.com/", "https://good.com:secret@127.0.0.1/", "https://example.com:22/"),
         *("https://localhost/", "https://localhost./", "https://a.localhost/", "https://127.0.0.1/"),
@@ -51,6 +57,7 @@ def test_url_is_not_allowed(url: str) -> None:
     [
         *("https://exa mple.com/", "https://example.com/\r\nHost: a", "https://①②⑦.0.0.1/", "https://example.com\\@a/"),
         *("https:///a.zip", "https://[::1/", "https://example.com:99999/", "https://a\0b/", "https://example.com/é"),
+        *("https://[fe80::1%25eth0]/", "https://1.2.3.4.5/", "https://a..b/", "https://-a.com/", "https://a%2eb.com/"),
         "https://example.com/" + "a" * 2048,
     ],
 )
@@ -68,6 +75,8 @@ def test_url_is_invalid(url: str) -> None:
         ("https://example.com:443/a.zip", STRANGER),
         ("https://1.1.1.1/a.zip", STRANGER),
         ("http://example.com/a.zip", UrlPolicy(allow_http=True)),
+        ("https://Example.COM./a.zip", STRANGER),
+        ("https://example.com:8443/a.zip", UrlPolicy(extra_ports=(8443,))),
         ("http://127.0.0.1:8123/a.zip", LISTED),
         ("http://FILES.internal:8123/a.zip", LISTED),
     ],
