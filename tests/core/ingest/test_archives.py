@@ -15,7 +15,7 @@ MEMBERS = make_members({"cat": 3, "dog": 2})
 
 
 def test_of_a_huge_member_only_the_allowed_bytes_and_one_are_kept(tmp_path: Path) -> None:
-    limits = IngestLimits(image=ImageLimits(max_bytes=100))
+    limits = IngestLimits(image=ImageLimits(max_bytes=100), max_labels_file_bytes=100)
     members = [GOOD, ("dog/0.png", b"y")]
 
     for path in (write_zip(tmp_path / "zip", members), write_tar(tmp_path / "tar", members)):
