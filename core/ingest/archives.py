@@ -56,6 +56,13 @@ def detect_kind(head: bytes) -> ArchiveKind | None:
 
 def read_members(path: Path, limits: IngestLimits) -> Iterator[Member]:
     """Every regular file of the archive, one in memory at a time."""
+    for member in _read_all(path, limits):
+        if not member.parts:
+            raise ImportRejectedError("archive_unsafe_name", "a file in the archive has no name")
+        yield member
+
+
+def _read_all(path: Path, limits: IngestLimits) -> Iterator[Member]:
     kind = detect_archive(path)
     meter = Meter(limits, path.stat().st_size)
     with _translated():

@@ -93,4 +93,5 @@ def _check_header(file: IO[bytes], info: ZipInfo) -> int:
         or any(local not in {stated, IN_ZIP64} for local, stated in sizes)
     ):
         raise BadZipFile("a member is not what the directory says")
-    return info.header_offset + LOCAL_HEADER.size + name_bytes + extra_bytes + info.compress_size
+    content_at: int = info.header_offset + LOCAL_HEADER.size + name_bytes + extra_bytes
+    return content_at + info.compress_size
