@@ -1,4 +1,4 @@
-"""`python -m tests.abuse`: attacks, and honest requests beside them; the last line sums up, and 0 is all as it must be."""
+"""`python -m tests.abuse`: attacks, and honest requests beside them; the last line sums up; 0 is all right."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Opens one archive as the importer does, in the sandboxed child, and sees what it took and whether it kept to its place."""
+"""Opens one archive as the importer does, in the sandboxed child; sees what it took and if it kept to its place."""
 
 import os
 import tempfile

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import tarfile
+from functools import partial
 
 from core.ingest.limits import MEBIBYTE, IngestLimits
 from tests.abuse.archive_cases import ArchiveCase, accept, make_set, refuse
@@ -54,7 +55,7 @@ def list_tar_cases(seed: int) -> list[ArchiveCase]:
         accept("tar.zst in several frames", lambda: compress_zst(tar, pieces=7, skippable=SKIPPABLE_FRAME)),
         accept("tar.zst with a window of 128 MiB", lambda: compress_zst(tar, window_log=27)),
         accept("tar.gz of 60 MiB of zeros", lambda: compress_gz(make_tar([*good, ("z.bin", bytes(60 * MEBIBYTE))]))),
-        *(refuse(what, "not_an_archive", lambda content=content: content) for what, content in OTHER_FILES.items()),  # type: ignore[misc]  # mypy infers no lambda with defaults
+        *(refuse(what, "not_an_archive", partial(bytes, content)) for what, content in OTHER_FILES.items()),
         refuse("tar.bz2", "not_an_archive", lambda: bz2.compress(tar)),
         refuse("tar.xz", "not_an_archive", lambda: lzma.compress(tar)),
         refuse("gzip of a text", "archive_damaged", lambda: gzip.compress(b"hello\n" * 1000)),
@@ -62,7 +63,7 @@ def list_tar_cases(seed: int) -> list[ArchiveCase]:
         *_list_damaged(good, tar, gz, zst),
         *_list_bombs(good),
         *(
-            refuse(f"tar with a name: {what}", "archive_unsafe_name", lambda name=name: make_tar([*good, (name, b"x")]))  # type: ignore[misc]  # mypy infers no lambda with defaults
+            refuse(f"tar with a name: {what}", "archive_unsafe_name", partial(_add_name, good, name))
             for what, name in UNSAFE_NAMES.items()
         ),
         refuse(
@@ -82,7 +83,7 @@ def _list_special(good: list[Member]) -> list[ArchiveCase]:
     special = "archive_special_member"
     return [
         *(
-            refuse(f"tar with a {what}", special, lambda kind=kind: make_special_tar(good, kind, target="../../canary"))  # type: ignore[misc]  # mypy infers no lambda with defaults
+            refuse(f"tar with a {what}", special, partial(make_special_tar, good, kind, target="../../canary"))
             for what, kind in SPECIAL_KINDS.items()
         ),
         refuse("tar with a sparse pax file", special, lambda: make_pax_tar(good, {"GNU.sparse.major": "1"})),
@@ -146,3 +147,7 @@ def _list_bombs(good: list[Member]) -> list[ArchiveCase]:
             "tar larger than allowed", "archive_too_large", lambda: tar, IngestLimits(max_unpacked_bytes=len(tar) - 1)
         ),
     ]
+
+
+def _add_name(members: list[Member], name: str) -> bytes:
+    return make_tar([*members, (name, b"x")])

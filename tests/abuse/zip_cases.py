@@ -2,6 +2,7 @@
 
 import struct
 import zipfile
+from functools import partial
 
 from core.ingest.limits import MEBIBYTE
 from tests.abuse.archive_cases import ArchiveCase, accept, make_set, refuse
@@ -19,6 +20,7 @@ from tests.abuse.forgery import (
     set_mode,
     stream_zip,
 )
+from tests.pictures import Member
 
 UNSAFE_NAMES = {
     "leads out": "../x.png",
@@ -55,7 +57,7 @@ def list_zip_cases(seed: int) -> list[ArchiveCase]:
         *_list_confused(good, one),
         *_list_bombs(good),
         *(
-            refuse(f"zip with a name: {what}", "archive_unsafe_name", lambda name=name: make_zip([*good, (name, b"x")]))  # type: ignore[misc]  # mypy infers no lambda with defaults
+            refuse(f"zip with a name: {what}", "archive_unsafe_name", partial(_add_name, good, name))
             for what, name in UNSAFE_NAMES.items()
         ),
         refuse("zip with a name in cp437", "archive_unsafe_name", lambda: _write_cp437_name(good)),
@@ -160,3 +162,7 @@ def _break_deflate(good: list[tuple[str, bytes]]) -> bytes:
 def _clear_directory(content: bytes) -> bytes:
     at, end = find_directory(content), content.rindex(b"PK\x05\x06")
     return content[:at] + bytes(end - at) + content[end:]
+
+
+def _add_name(members: list[Member], name: str) -> bytes:
+    return make_zip([*members, (name, b"x")])

@@ -13,5 +13,5 @@ def _say_peak() -> None:
             sys.stderr.write(f"{PEAK_PREFIX}{line.split()[1]}\n")
 
 
-if Path("/proc/self/status").exists():
+if __name__ == "sitecustomize" and Path("/proc/self/status").exists():
     atexit.register(_say_peak)
