@@ -107,7 +107,7 @@ def _list_damaged(rgb: Image.Image) -> list[PictureCase]:
         leave_out("PNG without pixels", undecodable, lambda: png[:33] + chunk(b"IEND", b"")),
         leave_out("PNG with 3 bits", undecodable, lambda: make_png(SIZE, bytes(73 * 16), depth=3)),
         leave_out("PNG with an unknown colour type", undecodable, lambda: make_png(SIZE, bytes(73 * 16), colour=5)),
-        leave_out("PNG with a huge chunk", undecodable, lambda: png[:33] + b"\x7f\xff\xff\xffabCd" + png[33:]),
+        leave_out("PNG with a huge chunk", "image_truncated", lambda: png[:33] + b"\x7f\xff\xff\xffabCd" + png[33:]),
         leave_out("JPEG without quantisation tables", undecodable, lambda: drop_segments(jpeg, 0xDB)),
         leave_out("JPEG without a frame", undecodable, lambda: drop_segments(jpeg, 0xC0)),
         leave_out(
