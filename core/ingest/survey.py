@@ -47,8 +47,8 @@ def survey(members: Iterable[Member], limits: IngestLimits) -> Survey:
             labels_files.add(member)
         if kind is FileKind.PICTURE:
             pictures.append(member.parts)
-    _check_names(names)
     layout = _recognise(names, pictures, labels_files, limits)
+    _check_names(names)
     return Survey(layout=layout, num_pictures=len(pictures), num_ignored=num_ignored)
 
 

@@ -14,6 +14,7 @@ from tests.abuse.picture_forgery import (
     insert_segment,
     make_bmp,
     make_png,
+    repeat_scans,
     restate_gif_canvas,
     restate_jpeg_size,
     restate_png_size,
@@ -140,6 +141,7 @@ def _list_bombs(rgb: Image.Image) -> list[PictureCase]:
             "PNG with a text of 100 MB", "image_undecodable", lambda: insert_chunk(png, b"zTXt", b"x\0\0" + text)
         ),
         leave_out("JPEG that says 65,500 square", pixels, lambda: restate_jpeg_size(jpeg, 65_500, 65_500)),
+        leave_out("JPEG of 100,000 scans", "image_undecodable", lambda: repeat_scans(_make_progressive(), 100_000)),
         leave_out("GIF that says 65,535 square", pixels, lambda: restate_gif_canvas(gif, 65_535, 65_535)),
         leave_out("WebP of 8,000 x 8,000", pixels, lambda: encode(Image.new("RGB", (8_000, 8_000)), "WEBP", method=0)),
         leave_out("BMP that says 2 billion wide", pixels, lambda: make_bmp((2**31 - 1, 16), bytes(2000))),
@@ -157,6 +159,10 @@ def _list_wrong_sizes(rgb: Image.Image) -> list[PictureCase]:
         leave_out("PNG that says 0 wide", "image_undecodable", lambda: restate_png_size(png, 0, 16)),
         leave_out("JPEG that says 0 high", "image_undecodable", lambda: restate_jpeg_size(jpeg, 24, 0)),
     ]
+
+
+def _make_progressive() -> bytes:
+    return encode(Image.new("RGB", (2_000, 2_000), (9, 99, 200)), "JPEG", progressive=True)
 
 
 def _replace_rows(png: bytes, rows: bytes) -> bytes:

@@ -96,7 +96,7 @@ def _list_labels(good: list[Member]) -> list[ArchiveCase]:
 def _list_useless(seed: int, good: list[Member]) -> list[ArchiveCase]:
     copies = [(f"dog/{index}.png", content) for index, (_, content) in enumerate(good[:6])]
     same = [(f"dog/{index}.png", good[0][1]) for index in range(6)]
-    test_alone = [(f"test/{name}", content) for name, content in good]
+    without_train = [(f"{'val' if '0' in name else 'test'}/{name}", content) for name, content in good]
     return [
         refuse("no members", "no_images", lambda: make_zip([])),
         refuse("no pictures", "no_images", lambda: make_zip([("cat/a.txt", b"a"), ("dog/a.txt", b"a")])),
@@ -134,7 +134,7 @@ def _list_useless(seed: int, good: list[Member]) -> list[ArchiveCase]:
             "class_name_invalid",
             lambda: make_zip(list(make_set(seed, classes=("=1+1", "dog")))),
         ),
-        refuse("a test split alone", "no_train_split", lambda: make_zip(test_alone)),
+        refuse("splits without train", "no_train_split", lambda: make_zip(without_train)),
         refuse(
             "a class that is in test alone",
             "class_not_in_train",
