@@ -56,12 +56,18 @@ def recognise_folders(pictures: list[Parts]) -> FolderLayout:
     classes = list_classes(_find_class_names(inner, has_splits=bool(given_splits)))
     if len(classes) < 2:
         found = f"the only one is '{classes[0]}'" if classes else "no picture lies in a folder"
-        raise ImportRejectedError(
-            "one_class",
-            f"the archive needs at least two class folders; {found}",
-            hint="make a folder per class, or put a labels.csv beside the pictures",
-        )
+        raise _no_classes(found)
+    if all(name.casefold() in SPLIT_NAMES for name in classes):
+        raise _no_classes(f"{' and '.join(classes)} hold pictures, but no class folders")
     return FolderLayout(wrapping_folder=wrapping_folder, given_splits=given_splits, classes=classes)
+
+
+def _no_classes(why: str) -> ImportRejectedError:
+    return ImportRejectedError(
+        "one_class",
+        f"the archive needs at least two class folders; {why}",
+        hint="make a folder per class, or put a labels.csv beside the pictures",
+    )
 
 
 def _find_wrapping_folder(pictures: list[Parts]) -> str | None:

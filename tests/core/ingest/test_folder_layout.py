@@ -56,6 +56,11 @@ def test_train_may_be_a_class() -> None:
     assert _recognise("train/1.png", "bus/1.png", "car/1.png").classes == ("bus", "car", "train")
 
 
+def test_splits_without_class_folders_are_no_classes() -> None:
+    assert _refuse("train/1.png", "Test/1.png").code == "one_class"
+    assert _recognise("train/1.png", "test/1.png", "bus/1.png").classes == ("bus", "test", "train")
+
+
 def test_classes_are_sorted_by_code_point() -> None:
     assert _recognise("é/1.png", "b/1.png", "C/1.png", "10/1.png", "2/1.png").classes == ("10", "2", "C", "b", "é")
 
