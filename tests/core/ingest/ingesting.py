@@ -25,6 +25,7 @@ class Ingested:
         self.packed: Packed = ingest(job, self.out_dir, self.progress.append)
         self.entries: list[IndexEntry] = read_index(self.out_dir / INDEX_FILE)
         self.report = DatasetReport.model_validate_json((self.out_dir / "report.json").read_text())
+        self.findings = self.report.findings
 
     def read_sample(self, entry: IndexEntry) -> bytes:
         content = (self.out_dir / "shards" / entry.shard).read_bytes()

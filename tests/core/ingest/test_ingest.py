@@ -92,7 +92,7 @@ def test_bad_files_are_left_out_and_listed(tmp_path: Path) -> None:
     assert ingested.counts() == {"cat": (8, 0, 2), "dog": (5, 0, 1)}
     summary = ingested.report.summary
     assert (summary.num_samples, summary.num_left_out, summary.num_ignored) == (16, 7, 2)
-    assert {(finding.path, finding.code) for finding in ingested.report.findings} == {
+    assert {(finding.path, finding.code) for finding in ingested.findings} == {
         ("cat/half.jpg", FindingCode.IMAGE_TRUNCATED),
         ("cat/text.png", FindingCode.IMAGE_FORMAT_UNSUPPORTED),
         ("cat/notes.txt", FindingCode.NOT_AN_IMAGE),
@@ -101,7 +101,7 @@ def test_bad_files_are_left_out_and_listed(tmp_path: Path) -> None:
         ("cat/dot.png", FindingCode.IMAGE_TOO_SMALL),
         ("README.md", FindingCode.NOT_AN_IMAGE),
     }
-    assert all(finding.message and finding.hint for finding in ingested.report.findings)
+    assert all(finding.message and finding.hint for finding in ingested.findings)
 
 
 def test_folder_of_unreadable_pictures_is_not_dropped_in_silence(tmp_path: Path) -> None:

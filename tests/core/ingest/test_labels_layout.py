@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 
 from core.ingest.findings import FindingCode
-from core.ingest.report import DatasetReport
 from tests.core.ingest.ingesting import Ingested, refuse_members
 from tests.pictures import Member, make_members, write_zip
 
@@ -81,13 +80,13 @@ def test_file_of_one_class_folder_is_no_labels_file(tmp_path: Path) -> None:
     ingested = Ingested(write_zip(tmp_path / "archive", members))
 
     assert set(ingested.counts()) == {"cat", "dog"}
-    assert _findings(ingested.report) == {("cat/metadata.jsonl", FindingCode.NOT_AN_IMAGE)}
+    assert _findings(ingested) == {("cat/metadata.jsonl", FindingCode.NOT_AN_IMAGE)}
 
 
 def test_pictures_without_a_row_are_left_out(tmp_path: Path) -> None:
     ingested = _ingest(tmp_path, _list(NAMES[1:]))
 
-    assert _findings(ingested.report) == {(NAMES[0], FindingCode.NOT_LISTED)}
+    assert _findings(ingested) == {(NAMES[0], FindingCode.NOT_LISTED)}
     assert ingested.packed.num_samples == 15
 
 
@@ -123,5 +122,5 @@ def test_two_labels_files_are_refused(tmp_path: Path) -> None:
     assert refuse_members(tmp_path, members) == "labels_file_ambiguous"
 
 
-def _findings(report: DatasetReport) -> set[tuple[str, FindingCode]]:
-    return {(finding.path, finding.code) for finding in report.findings}
+def _findings(ingested: Ingested) -> set[tuple[str, FindingCode]]:
+    return {(finding.path, finding.code) for finding in ingested.findings}
