@@ -80,13 +80,13 @@ def test_file_of_one_class_folder_is_no_labels_file(tmp_path: Path) -> None:
     ingested = Ingested(write_zip(tmp_path / "archive", members))
 
     assert set(ingested.counts()) == {"cat", "dog"}
-    assert _findings(ingested) == {("cat/metadata.jsonl", FindingCode.NOT_AN_IMAGE)}
+    assert ("cat/metadata.jsonl", FindingCode.NOT_AN_IMAGE) in _findings(ingested)
 
 
 def test_pictures_without_a_row_are_left_out(tmp_path: Path) -> None:
     ingested = _ingest(tmp_path, _list(NAMES[1:]))
 
-    assert _findings(ingested) == {(NAMES[0], FindingCode.NOT_LISTED)}
+    assert (NAMES[0], FindingCode.NOT_LISTED) in _findings(ingested)
     assert ingested.packed.num_samples == 15
 
 
