@@ -21,6 +21,7 @@ from tests.abuse.verdict import Got
 MEASURING = Path(__file__).parent / "measuring"
 LIMITS = IngestLimits(cpu_seconds=60, wall_seconds=90)  # what is honest takes a second or two
 UNCONTROLLED = frozenset({"archive_unreadable", "import_timeout"})  # it ran into the last net
+DECODER_DIED = "image_decode_crashed"  # a picture that breaks its decoder is left out alone
 CANARY = b"canary:5f1c27a9"  # stands beside the archive, where no import may look
 Case = TypeVar("Case")
 Answer = TypeVar("Answer")
@@ -87,6 +88,8 @@ class _Opening:
             return ("crash" if exc.code in UNCONTROLLED else "refuse"), exc.code, exc.message, None
         except IngestCrashedError as exc:
             return "crash", "traceback", str(exc), None
+        if DECODER_DIED in result.report_summary.num_findings:
+            return "crash", DECODER_DIED, "", result
         return "accept", "", "", result
 
     def _has_leaked(self) -> bool:
