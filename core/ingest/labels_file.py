@@ -19,6 +19,7 @@ REQUIRED_COLUMNS = {"path", "label"}
 COLUMNS = (*sorted(REQUIRED_COLUMNS, reverse=True), "split")
 MAX_SHOWN_PROBLEMS = 10
 MAX_SHOWN_CHARS = 200
+MAX_PROBLEMS = 1000  # after so many, reading on tells nothing
 HINTS = {
     "labels_file_damaged": "one header line path,label[,split], or one JSON object a line, in UTF-8",
     "labels_column_unknown": "the columns are path, label and split; if folders are the classes, remove the file",
@@ -54,7 +55,8 @@ class RowProblems:
         self._file_name = file_name
         self._code: str | None = None
         self._shown: list[str] = []
-        self._count = 0
+        self._count = 0  # of the first kind
+        self._total = 0
 
     def __enter__(self) -> "RowProblems":
         return self
@@ -66,15 +68,19 @@ class RowProblems:
             raise self._to_error(self._code)
 
     def add(self, code: str, line: int, message: str) -> None:
+        """Raises ImportRejectedError when there are too many."""
         self._code = self._code or code
-        if code != self._code:
-            return  # the first kind is mended first
-        self._count += 1
-        if len(self._shown) < MAX_SHOWN_PROBLEMS:
-            self._shown.append(f"line {line}: {message[:MAX_SHOWN_CHARS]}")
+        self._total += 1
+        if code == self._code:  # the first kind is mended first
+            self._count += 1
+            if len(self._shown) < MAX_SHOWN_PROBLEMS:
+                self._shown.append(f"line {line}: {message[:MAX_SHOWN_CHARS]}")
+        if self._total == MAX_PROBLEMS:
+            raise self._to_error(self._code)
 
     def _to_error(self, code: str) -> ImportRejectedError:
-        more = f"; and {self._count - len(self._shown)} more" if self._count > len(self._shown) else ""
+        left = "many" if self._total == MAX_PROBLEMS else self._count - len(self._shown)
+        more = f"; and {left} more" if left else ""
         return ImportRejectedError(code, f"{self._file_name}: {'; '.join(self._shown)}{more}", hint=HINTS[code])
 
 

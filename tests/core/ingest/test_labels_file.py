@@ -111,6 +111,13 @@ def test_error_names_the_lines() -> None:
     assert error.hint
 
 
+def test_reading_ends_at_too_many_problems() -> None:
+    error = _refuse("{}\n" * 10_000, "metadata.jsonl")
+
+    assert error.code == "labels_column_missing"
+    assert error.message.endswith("line 10: no field 'path'; and many more")
+
+
 def test_rows_and_bytes_over_the_limit_are_refused() -> None:
     content = "path,label\na,b\nc,d\n"
 
