@@ -17,7 +17,7 @@ from tests.abuse.verdict import Got, Verdict
 from tests.pictures import encode, make_picture
 
 SEED = 1
-EVERY_ARCHIVE, EVERY_PICTURE, NUM_MUTATIONS = 12, 10, 14
+EVERY_ARCHIVE, EVERY_PICTURE, NUM_MUTATIONS = 15, 12, 12
 STARVED = IngestLimits(memory_bytes=MEBIBYTE)
 
 
