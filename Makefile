@@ -12,7 +12,7 @@ define timed
 	seconds=$$(( $$(date +%s) - start )); printf '%s: %d min %d s\n' "$(1)" $$((seconds / 60)) $$((seconds % 60))
 endef
 
-.PHONY: help setup demo check test chaos up lock clean
+.PHONY: help setup demo check test chaos abuse up lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is
@@ -41,6 +41,10 @@ test: check  ## make check and pytest; what CI runs
 chaos: $(STAMP)  ## Disturb a real stack and check that no job is lost: make chaos SEED=4 MINUTES=10 CONTROL=no-fence
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(CONTROL),--control $(CONTROL))
+
+abuse: $(STAMP)  ## Attack the doors and the opening of datasets: make abuse GROUPS="archives pictures" MUTATIONS=200
+	@$(BIN)/python -m tests.abuse $(if $(GROUPS),--groups $(GROUPS)) $(if $(MUTATIONS),--mutations $(MUTATIONS)) \
+		$(if $(SEED),--seed $(SEED))
 
 lock: $(STAMP)  ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade --no-header --no-annotate \

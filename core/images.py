@@ -1,5 +1,6 @@
 """The one decode of untrusted pictures: formats, EXIF, modes, limits. Used by import, training and predict alike."""
 
+import re
 import warnings
 from io import BytesIO
 from typing import Literal
@@ -10,6 +11,12 @@ from pydantic import BaseModel, ConfigDict
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8")
+
+# A scan costs a walk over the whole picture, and a file of 30 MB could hold millions. Encoders make ten or so.
+MAX_JPEG_SCANS = 100
+JPEG_SIGNATURE = b"\xff\xd8\xff"
+JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # but for stuffed bytes, restarts and padding
+START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 
 ImageErrorCode = Literal[
     "image_too_large_bytes",  # more bytes than allowed
@@ -80,6 +87,7 @@ def _decode(content: bytes, limits: ImageLimits) -> Image.Image:
         warnings.filterwarnings("ignore", module=r"PIL\.")  # what it warns of is checked here
         picture = Image.open(BytesIO(content), formats=FORMATS)
         _check_size(picture, limits)
+        _check_scans(content)
         picture.load()
         upright = _turn_upright(_convert_to_rgb(picture), _read_orientation(picture))
     upright.info = {}
@@ -93,6 +101,20 @@ def _check_size(picture: Image.Image, limits: ImageLimits) -> None:
         raise ImageError("image_too_many_pixels", f"it is {width} x {height}, {allowed}")
     if min(width, height) < limits.min_side:
         raise ImageError("image_too_small", f"it is {width} x {height}, a side needs at least {limits.min_side} pixels")
+
+
+def _check_scans(content: bytes) -> None:
+    if content.startswith(JPEG_SIGNATURE) and _count_scans(content) > MAX_JPEG_SCANS:
+        raise ImageError("image_undecodable", f"it has more than {MAX_JPEG_SCANS} scans")
+
+
+def _count_scans(jpeg: bytes) -> int:
+    """Of the picture itself: neither of a preview within a segment, nor of what follows its end."""
+    count, at = 0, 2
+    while (marker := JPEG_MARKER.search(jpeg, at)) and jpeg[marker.end() - 1] != END_OF_IMAGE:
+        count += jpeg[marker.end() - 1] == START_OF_SCAN
+        at = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big")
+    return count
 
 
 def _convert_to_rgb(picture: Image.Image) -> Image.Image:

@@ -38,12 +38,20 @@ class Settings(BaseSettings):
     max_predict_images: int = 64
     max_predict_image_bytes: int = 10_000_000
 
-    # Limits of datasets
+    # Limits of datasets; docs/datasets.md says what each one refuses
     max_unpacked_bytes: int = 10 * 1024**3
     max_members: int = 100_000
+    max_unpack_ratio: float = Field(20.0, description="Unpacked to packed bytes, above unpack_ratio_free_bytes")
+    unpack_ratio_free_bytes: int = 64 * 1024**2
+    max_member_ratio: float = Field(200.0, description="Of a zip's member that unpacks to more than 1 MiB")
+    max_zstd_window_bytes: int = 128 * 1024**2
+    max_labels_file_bytes: int = 32 * 1024**2
     max_image_bytes: int = 30_000_000
     max_image_pixels: int = 40_000_000
     max_image_side: int = 16_384
+    min_image_side: int = Field(8, ge=1)
+    min_images_per_class: int = Field(5, ge=1, description="Different ones")
+    max_classes: int = Field(10_000, ge=2)
     import_memory_bytes: int = 2 * 1024**3
     import_timeout_seconds: int = 3600
 

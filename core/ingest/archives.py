@@ -11,23 +11,32 @@ from pathlib import Path
 from typing import assert_never
 from zipfile import BadZipFile
 
+from zstandard import ZstdError
+
 from core.ingest.errors import ImportRejectedError
 from core.ingest.limits import IngestLimits
 from core.ingest.members import Member
 from core.ingest.meter import Meter
 from core.ingest.tar_reader import BLOCK_BYTES, is_tar_header, read_tar
-from core.ingest.zip_reader import find_zip_end, read_zip
+from core.ingest.zip_reader import read_zip
+from core.ingest.zip_structure import find_zip_end
+from core.ingest.zstd_stream import is_zstd, open_zstd
 
 ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")  # with members, without
 GZIP_SIGNATURE = b"\x1f\x8b\x08"
 ZLIB_OUT_OF_MEMORY = "Error -4 "  # Z_MEM_ERROR; the module raises no MemoryError for it
-VENDOR_ERRORS = (BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError, LookupError)
+ZSTD_OUT_OF_MEMORY = "Allocation error"  # likewise
+VENDOR_ERRORS = (
+    *(BadZipFile, zlib.error, ZstdError, struct.error),
+    *(EOFError, OSError, ValueError, RuntimeError, LookupError),
+)
 
 
 class ArchiveKind(StrEnum):
     ZIP = "zip"
     TAR = "tar"
     TAR_GZ = "tar.gz"
+    TAR_ZST = "tar.zst"
 
 
 def looks_like_archive(head: bytes) -> bool:
@@ -42,12 +51,19 @@ def detect_kind(head: bytes) -> ArchiveKind | None:
         return ArchiveKind.ZIP
     if head.startswith(GZIP_SIGNATURE):
         return ArchiveKind.TAR_GZ
-    return None
+    return ArchiveKind.TAR_ZST if is_zstd(head) else None
 
 
 def read_members(path: Path, limits: IngestLimits) -> Iterator[Member]:
     """Every regular file of the archive, one in memory at a time."""
-    kind = _detect(path)
+    for member in _read_all(path, limits):
+        if not member.parts:
+            raise ImportRejectedError("archive_unsafe_name", "a file in the archive has no name")
+        yield member
+
+
+def _read_all(path: Path, limits: IngestLimits) -> Iterator[Member]:
+    kind = detect_archive(path)
     meter = Meter(limits, path.stat().st_size)
     with _translated():
         match kind:
@@ -59,16 +75,21 @@ def read_members(path: Path, limits: IngestLimits) -> Iterator[Member]:
             case ArchiveKind.TAR_GZ:
                 with gzip.open(path) as file:
                     yield from read_tar(file, limits, meter)
+            case ArchiveKind.TAR_ZST:
+                with path.open("rb") as file:
+                    stream = open_zstd(file, max_window_bytes=limits.max_zstd_window_bytes)
+                    yield from read_tar(stream, limits, meter)
             case _:
                 assert_never(kind)
 
 
-def _detect(path: Path) -> ArchiveKind:
+def detect_archive(path: Path) -> ArchiveKind:
+    """Raises ImportRejectedError for what is none, or two at once."""
     with path.open("rb") as file:
         kind = detect_kind(file.read(BLOCK_BYTES))
     if kind is None:
         raise ImportRejectedError(
-            "not_an_archive", "the file is no archive", hint="send a zip, tar or tar.gz with a folder per class"
+            "not_an_archive", "the file is no archive", hint="send a zip, tar, tar.gz or tar.zst of pictures"
         )
     if kind is not ArchiveKind.ZIP and find_zip_end(path) is not None:
         raise ImportRejectedError("archive_ambiguous", f"the file is a {kind} and a zip at once")
@@ -93,5 +114,7 @@ def _is_out_of_memory(error: Exception) -> bool:
             return error.errno == errno.ENOMEM
         case zlib.error():
             return str(error).startswith(ZLIB_OUT_OF_MEMORY)
+        case ZstdError():
+            return ZSTD_OUT_OF_MEMORY in str(error)
         case _:
             return False

@@ -20,6 +20,7 @@ class FindingCode(StrEnum):
     IMAGE_UNDECODABLE = "image_undecodable"
     NOT_AN_IMAGE = "not_an_image"
     OUTSIDE_CLASS = "outside_class"
+    NOT_LISTED = "not_listed"
     # Kept
     IMAGE_TINY = "image_tiny"
     DUPLICATE_IMAGES = "duplicate_images"
@@ -37,6 +38,7 @@ HINTS = {
     FindingCode.IMAGE_UNDECODABLE: "open it in a viewer and save it again",
     FindingCode.NOT_AN_IMAGE: "only pictures are read",
     FindingCode.OUTSIDE_CLASS: "put it into the folder of its class",
+    FindingCode.NOT_LISTED: "add a row for it to the labels file",
     FindingCode.IMAGE_TINY: "training enlarges it many times",
     FindingCode.DUPLICATE_IMAGES: "they are kept in one split; remove the copies",
     FindingCode.DUPLICATE_ACROSS_SPLITS: "the evaluation will look better than it is: remove one of them",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.dataset_index import INDEX_FILE, IndexEntry, write_index
-from core.ingest.archives import read_members
+from core.ingest.archives import detect_archive, read_members
 from core.ingest.checks import check_samples
 from core.ingest.errors import ImportRejectedError
 from core.ingest.findings import FindingCode, FindingLog
@@ -31,7 +31,7 @@ KEPT = frozenset(  # findings about samples; all others are about what is left o
 def ingest(job: IngestJob, out_dir: Path, on_progress: Callable[[IngestProgress], None]) -> Packed:
     """Reads the archive twice, with one picture in memory at a time. Raises ImportRejectedError."""
     on_progress(IngestProgress(stage="reading", done=0))
-    found = survey(read_members(job.archive, job.limits))
+    found = survey(read_members(job.archive, job.limits), job.limits)
     _check_class_count(found, job.limits)
     log = FindingLog()
     with ShardWriter(out_dir, job.limits.shard_bytes) as shards:
@@ -41,7 +41,7 @@ def ingest(job: IngestJob, out_dir: Path, on_progress: Callable[[IngestProgress]
     entries.sort(key=lambda entry: entry.path)
     check_samples(entries, found.layout.classes, log, min_images_per_class=job.limits.min_images_per_class)
     entries = assign_splits(entries, test_fraction=job.test_fraction)
-    report = _make_report(found, entries, log)
+    report = _make_report(job, found, entries, log)
     write_index(out_dir / INDEX_FILE, entries)
     (out_dir / REPORT_FILE).write_text(report.model_dump_json())
     return Packed(
@@ -69,15 +69,17 @@ class _Counter:
 def _check_class_count(found: Survey, limits: IngestLimits) -> None:
     if len(found.layout.classes) > limits.max_classes:
         raise ImportRejectedError(
-            "too_many_classes", f"{len(found.layout.classes)} class folders, at most {limits.max_classes} are allowed"
+            "too_many_classes", f"{len(found.layout.classes)} classes, at most {limits.max_classes} are allowed"
         )
 
 
-def _make_report(found: Survey, entries: list[IndexEntry], log: FindingLog) -> DatasetReport:
+def _make_report(job: IngestJob, found: Survey, entries: list[IndexEntry], log: FindingLog) -> DatasetReport:
     counts = Counter((entry.label, entry.split) for entry in entries)
     return DatasetReport(
         summary=ReportSummary(
+            archive=detect_archive(job.archive),
             layout=found.layout.describe(),
+            recognised=found.layout.recognised(),
             num_samples=len(entries),
             num_left_out=sum(count for code, count in log.counts.items() if code not in KEPT),
             num_ignored=found.num_ignored,

@@ -1,11 +1,18 @@
-"""Recognises where an archive keeps its classes and splits, from the places of its pictures alone."""
+"""What both layouts have in common: places, names, and what is said of what was recognised."""
 
+import re
 import unicodedata
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
 
 from core.dataset_index import Split
 from core.ingest.errors import ImportRejectedError
+from core.ingest.findings import FindingCode
+from core.ingest.member_names import MAX_PART_BYTES, has_control_characters
 
 Parts = tuple[str, ...]
 
@@ -17,6 +24,8 @@ SPLIT_NAMES: dict[str, Split] = {
     "validation": "val",
     "test": "test",
 }
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+FORMULA = re.compile(r"\s*([=@]|[+-](?![\d.,]*$))")  # a spreadsheet runs it; signed numbers are no formulas
 
 
 @dataclass(frozen=True)
@@ -25,26 +34,41 @@ class Place:
     split: Split
 
 
-@dataclass(frozen=True)
-class Layout:
+class Recognised(BaseModel):
+    """How the archive was read, for programs; `Layout.describe` says it in words."""
+
+    model_config = ConfigDict(frozen=True)
+
+    layout: Literal["class_folders", "labels_file"]
+    wrapping_folder: str | None
+    labels_file: str | None
+    given_splits: tuple[Split, ...]  # none where they are drawn
+
+
+class Layout(Protocol):
     """The rule that tells a picture's class and split from its path."""
 
-    wrapping_folder: str | None
-    has_splits: bool
-    classes: tuple[str, ...]  # by code point; a label is an index into it
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """By code point; a label is an index into it."""
+        ...
+
+    @property
+    def labels_file(self) -> Parts | None:
+        """As spelled in the archive."""
+        ...
 
     def locate(self, parts: Parts) -> Place | None:
         """None for what lies outside of every class."""
-        inner = _unwrap(parts, self.wrapping_folder)
-        split = SPLIT_NAMES.get(inner[0].casefold()) if self.has_splits else "train"
-        folders = inner[1:-1] if self.has_splits else inner[:-1]
-        if split is None or not folders:
-            return None
-        return Place(class_name=normalise(folders[0]), split=split)
+        ...
 
-    def describe(self) -> str:
-        what = "a folder per class" + (" below train, val and test folders" if self.has_splits else "")
-        return what if self.wrapping_folder is None else f"{what}, inside '{self.wrapping_folder}'"
+    def explain_outside(self) -> tuple[FindingCode, str]:
+        """Why `locate` gives None."""
+        ...
+
+    def describe(self) -> str: ...
+
+    def recognised(self) -> Recognised: ...
 
 
 def normalise(name: str) -> str:
@@ -56,65 +80,50 @@ def is_ignored(parts: Parts) -> bool:
     return any(part.startswith(".") or part.casefold() in IGNORED_NAMES for part in parts)
 
 
-def recognise(pictures: list[Parts]) -> Layout:
-    """Raises ImportRejectedError unless two or more classes are told apart."""
-    if not pictures:
-        raise ImportRejectedError("no_images", "the archive holds no pictures", hint="put them in a folder per class")
-    wrapping_folder = _find_wrapping_folder(pictures)
-    inner = [_unwrap(parts, wrapping_folder) for parts in pictures]
-    has_splits = _has_splits(inner)
-    classes = _list_classes(inner, has_splits=has_splits)
-    if len(classes) < 2:
-        found = f"the only one is '{classes[0]}'" if classes else "no picture lies in a folder"
-        raise ImportRejectedError(
-            "one_class", f"the archive needs at least two class folders; {found}", hint="make a folder per class"
-        )
-    return Layout(wrapping_folder=wrapping_folder, has_splits=has_splits, classes=classes)
+def find_name_fault(name: str) -> str | None:
+    """What is wrong with the name of a class."""
+    if not name.strip(" ."):
+        return "is empty"
+    if len(normalise(name).encode()) > MAX_PART_BYTES:
+        return f"is longer than {MAX_PART_BYTES} bytes"
+    if has_control_characters(name):
+        return "has control characters"
+    return "looks like a formula of a spreadsheet" if FORMULA.match(name) else None
 
 
-def _find_wrapping_folder(pictures: list[Parts]) -> str | None:
-    """One folder around all folders, if there are more folders inside."""
-    in_folders = [parts for parts in pictures if len(parts) > 1]
-    tops = {parts[0] for parts in in_folders}
-    return tops.pop() if len(tops) == 1 and any(len(parts) > 2 for parts in in_folders) else None
-
-
-def _unwrap(parts: Parts, wrapping_folder: str | None) -> Parts:
-    return parts[1:] if wrapping_folder is not None and len(parts) > 1 and parts[0] == wrapping_folder else parts
-
-
-def _has_splits(pictures: list[Parts]) -> bool:
-    """`train` may be a class, beside `car` and `bus`; then pictures lie in it directly."""
-    in_splits = [parts for parts in pictures if len(parts) > 1 and parts[0].casefold() in SPLIT_NAMES]
-    names = {SPLIT_NAMES[parts[0].casefold()] for parts in in_splits}
-    if len(names) == 0 or any(len(parts) == 2 for parts in in_splits):
-        return False
-    if "train" not in names:
-        raise ImportRejectedError(
-            "no_train_split", f"the archive has a folder for {' and '.join(sorted(names))}, but none named 'train'"
-        )
-    return True
-
-
-def _list_classes(pictures: list[Parts], *, has_splits: bool) -> tuple[str, ...]:
+def list_classes(names: Iterable[str]) -> tuple[str, ...]:
+    """In the frozen order. Raises ImportRejectedError for bad names, and for those that people take for one."""
     spellings: dict[str, set[str]] = defaultdict(set)
-    for parts in pictures:
-        folders = parts[1:-1] if has_splits else parts[:-1]
-        if folders and (not has_splits or parts[0].casefold() in SPLIT_NAMES):
-            spellings[_fold(folders[0])].add(folders[0])
-    for names in spellings.values():
-        if len(names) > 1:
-            raise _twins(sorted(names))
-    return tuple(sorted(normalise(name) for names in spellings.values() for name in names))
+    for name in names:
+        spellings[_fold(name)].add(name)
+    for twins in spellings.values():
+        if len(twins) > 1:
+            raise _twins(sorted(twins))
+    classes = tuple(sorted(normalise(name) for twins in spellings.values() for name in twins))
+    for name in classes:
+        if fault := find_name_fault(name):
+            raise ImportRejectedError(
+                "class_name_invalid", f"the class name {name!r} {fault}", hint="rename the class: letters and digits"
+            )
+    return classes
+
+
+def check_train_given(given_splits: tuple[Split, ...]) -> None:
+    if given_splits and "train" not in given_splits:
+        raise ImportRejectedError(
+            "no_train_split",
+            f"the archive gives a split of its own for {' and '.join(given_splits)}, but none for 'train'",
+            hint="add the training pictures, or give no splits",
+        )
 
 
 def _fold(name: str) -> str:
     """Equal for names that people and file systems take for one."""
-    return normalise(name).casefold().rstrip(" .")
+    return normalise(name).casefold().strip().rstrip(" .")
 
 
 def _twins(names: list[str]) -> ImportRejectedError:
     shown = " and ".join(ascii(name) for name in names)
     return ImportRejectedError(
-        "ambiguous_class_names", f"class folders with nearly one name: {shown}", hint="merge or rename them"
+        "ambiguous_class_names", f"classes with nearly one name: {shown}", hint="merge or rename them"
     )

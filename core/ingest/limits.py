@@ -17,6 +17,10 @@ class IngestLimits(BaseModel):
     max_members: int = 100_000
     max_ratio: float = 20.0  # unpacked to packed, above `ratio_free_bytes`
     ratio_free_bytes: int = 64 * MEBIBYTE
+    max_member_ratio: float = 200.0  # of a zip's member, above `member_ratio_free_bytes`
+    member_ratio_free_bytes: int = MEBIBYTE
+    max_zstd_window_bytes: int = 128 * MEBIBYTE  # what `zstd -d` takes without asking
+    max_labels_file_bytes: int = 32 * MEBIBYTE
     image: ImageLimits = ImageLimits()
     min_images_per_class: int = 5  # different ones
     max_classes: int = 10_000
@@ -28,16 +32,29 @@ class IngestLimits(BaseModel):
     max_file_bytes: int = 512 * MEBIBYTE  # of any file that the child writes
     max_open_files: int = 64
 
+    @property
+    def max_member_bytes(self) -> int:
+        """Of a longer member only so many bytes, and one, are kept."""
+        return max(self.image.max_bytes, self.max_labels_file_bytes)
+
     @classmethod
     def from_settings(cls, settings: Settings) -> "IngestLimits":
         return cls(
             max_unpacked_bytes=settings.max_unpacked_bytes,
             max_members=settings.max_members,
+            max_ratio=settings.max_unpack_ratio,
+            ratio_free_bytes=settings.unpack_ratio_free_bytes,
+            max_member_ratio=settings.max_member_ratio,
+            max_zstd_window_bytes=settings.max_zstd_window_bytes,
+            max_labels_file_bytes=settings.max_labels_file_bytes,
             image=ImageLimits(
                 max_bytes=settings.max_image_bytes,
                 max_pixels=settings.max_image_pixels,
                 max_side=settings.max_image_side,
+                min_side=settings.min_image_side,
             ),
+            min_images_per_class=settings.min_images_per_class,
+            max_classes=settings.max_classes,
             memory_bytes=settings.import_memory_bytes,
             cpu_seconds=settings.import_timeout_seconds,
             wall_seconds=settings.import_timeout_seconds,

@@ -26,7 +26,7 @@ def split_name(name: str) -> tuple[str, ...]:
     """The folders and the file of a member's name, as they are spelled there; nothing for the root itself."""
     if name.startswith("/") or DRIVE.match(name) or "\\" in name:
         raise _unsafe(name, "is absolute or has a backslash")
-    if any(unicodedata.category(char) in {"Cc", "Cs"} or char in BIDI_CONTROLS for char in name):
+    if has_control_characters(name):
         raise _unsafe(name, "has control characters")
     parts = tuple(part for part in name.split("/") if part not in {"", "."})
     if ".." in parts:
@@ -34,6 +34,10 @@ def split_name(name: str) -> tuple[str, ...]:
     if len(name.encode()) > MAX_NAME_BYTES or any(len(part.encode()) > MAX_PART_BYTES for part in parts):
         raise _unsafe(name[:100], "is too long")
     return parts
+
+
+def has_control_characters(name: str) -> bool:
+    return any(unicodedata.category(char) in {"Cc", "Cs"} or char in BIDI_CONTROLS for char in name)
 
 
 def _unsafe(name: str, why: str) -> ImportRejectedError:

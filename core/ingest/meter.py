@@ -27,8 +27,18 @@ class Meter:
                 "archive_too_large", f"the archive unpacks to more than {self._limits.max_unpacked_bytes} bytes"
             )
         if self._unpacked_bytes > max(self._limits.ratio_free_bytes, self._limits.max_ratio * self._packed_bytes):
-            raise ImportRejectedError(
-                "archive_bomb",
-                f"the archive unpacks to more than {self._limits.max_ratio:g} times its size",
-                hint="pictures are compressed already: archive them as JPEG, PNG or WebP",
-            )
+            raise _bomb("the archive", self._limits.max_ratio)
+
+    def check_member(self, name: str, *, packed_bytes: int, unpacked_bytes: int) -> None:
+        """By the sizes that an archive states of a member; its reader holds it to them."""
+        allowed = max(self._limits.member_ratio_free_bytes, self._limits.max_member_ratio * packed_bytes)
+        if unpacked_bytes > allowed:
+            raise _bomb(f"'{name}' in the archive", self._limits.max_member_ratio)
+
+
+def _bomb(what: str, ratio: float) -> ImportRejectedError:
+    return ImportRejectedError(
+        "archive_bomb",
+        f"{what} unpacks to more than {ratio:g} times its size",
+        hint="pictures are compressed already: archive them as JPEG, PNG or WebP",
+    )

@@ -29,6 +29,8 @@ class Packer:
 
     def pack(self, members: Iterable[Member], on_picture: Callable[[], None]) -> Iterator[IndexEntry]:
         for member in members:
+            if member.parts == self._layout.labels_file:
+                continue
             match classify(member):
                 case FileKind.IGNORED:
                     pass
@@ -43,7 +45,8 @@ class Packer:
     def _pack_picture(self, member: Member) -> Iterator[IndexEntry]:
         place = self._layout.locate(member.parts)
         if place is None:
-            self._log.add(FindingCode.OUTSIDE_CLASS, _path(member), "it lies outside of every class folder")
+            code, message = self._layout.explain_outside()
+            self._log.add(code, _path(member), message)
             return
         try:
             picture = decode_rgb(member.content, self._limits)

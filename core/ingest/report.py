@@ -2,7 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from core.ingest.archives import ArchiveKind
 from core.ingest.findings import Finding, FindingCode
+from core.ingest.layout import Recognised
 
 REPORT_FILE = "report.json"
 
@@ -21,7 +23,9 @@ class ClassCounts(_Frozen):
 
 
 class ReportSummary(_Frozen):
+    archive: ArchiveKind
     layout: str  # in words
+    recognised: Recognised
     num_samples: int
     num_left_out: int  # files that did not become samples; each has a finding
     num_ignored: int  # hidden and system files

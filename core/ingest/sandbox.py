@@ -11,12 +11,17 @@ import threading
 from core.ingest.limits import IngestLimits
 
 PR_SET_PDEATHSIG = 1
+CLONE_NEWUSER, CLONE_NEWNET = 0x1000_0000, 0x4000_0000
 EXIT_ORPHANED = 3
 LAST_CPU_SECONDS = 5  # between the signal that says what happened and the one that says nothing
 
 
 def enter(limits: IngestLimits) -> None:
-    """Memory, CPU, file size and open files are bounded from here on, and the process dies with its parent."""
+    """Memory, CPU, file size and open files are bounded from here on, and the process dies with its parent.
+
+    It has no network either, where the system lets it give that up.
+    """
+    _leave_network()
     _die_with_parent()
     _ignore_what_is_for_the_parent()
     _limit(resource.RLIMIT_CPU, limits.cpu_seconds, LAST_CPU_SECONDS)
@@ -32,6 +37,15 @@ def _limit(kind: int, value: int, rest: int = 0) -> None:
     _, inherited = resource.getrlimit(kind)
     hard = value + rest if inherited == resource.RLIM_INFINITY else min(value + rest, inherited)
     resource.setrlimit(kind, (min(value, hard), hard))
+
+
+def _leave_network() -> None:
+    """Before a second thread begins, or the kernel refuses, and before the death signal, which this would clear."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another C library
+            library = ctypes.CDLL(None)
+            if library.unshare(CLONE_NEWNET) != 0:  # root alone may do so without a user namespace
+                library.unshare(CLONE_NEWUSER | CLONE_NEWNET)
 
 
 def _die_with_parent() -> None:

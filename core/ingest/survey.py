@@ -1,4 +1,4 @@
-"""The first walk through an archive: names alone decide the layout, before any picture is decoded."""
+"""The first walk through an archive: names, or a labels file, decide the layout before any picture is decoded."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,7 +7,10 @@ from pathlib import PurePosixPath
 
 from core.images import has_known_format
 from core.ingest.errors import ImportRejectedError
-from core.ingest.layout import Layout, Parts, is_ignored, normalise, recognise
+from core.ingest.folder_layout import recognise_folders
+from core.ingest.labels_layout import LabelsFileFinder, recognise_labels
+from core.ingest.layout import Layout, Parts, is_ignored, normalise
+from core.ingest.limits import IngestLimits
 from core.ingest.members import Member
 
 # What people take for pictures, readable or not: a folder of them is meant to be a class.
@@ -29,20 +32,35 @@ class Survey:
     num_ignored: int
 
 
-def survey(members: Iterable[Member]) -> Survey:
+def survey(members: Iterable[Member], limits: IngestLimits) -> Survey:
     """Raises ImportRejectedError where no classes can be told apart, or two files have one name."""
     names: list[Parts] = []
     pictures: list[Parts] = []
+    labels_files = LabelsFileFinder()
     num_ignored = 0
     for member in members:
         names.append(member.parts)
         kind = classify(member)
-        num_ignored += kind is FileKind.IGNORED
+        if kind is FileKind.IGNORED:
+            num_ignored += 1
+        else:
+            labels_files.add(member)
         if kind is FileKind.PICTURE:
             pictures.append(member.parts)
-    layout = recognise(pictures)
+    layout = _recognise(names, pictures, labels_files, limits)
     _check_names(names)
     return Survey(layout=layout, num_pictures=len(pictures), num_ignored=num_ignored)
+
+
+def _recognise(
+    names: list[Parts], pictures: list[Parts], labels_files: LabelsFileFinder, limits: IngestLimits
+) -> Layout:
+    if not pictures:
+        raise ImportRejectedError("no_images", "the archive holds no pictures", hint="put them in a folder per class")
+    if labels_file := labels_files.find():
+        files = {normalise("/".join(parts)) for parts in names if not is_ignored(parts)}
+        return recognise_labels(labels_file, files, limits)
+    return recognise_folders(pictures)
 
 
 def classify(member: Member) -> FileKind:

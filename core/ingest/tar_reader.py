@@ -23,7 +23,7 @@ PAX, PAX_GLOBAL, LONG_NAME, LONG_LINK = b"x", b"g", b"L", b"K"
 
 
 class ByteStream(Protocol):
-    """A plain file or a gzip stream."""
+    """A plain file, or a stream that inflates one."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -55,7 +55,7 @@ def read_tar(stream: ByteStream, limits: IngestLimits, meter: Meter) -> Iterator
 class _TarReader:
     def __init__(self, stream: ByteStream, limits: IngestLimits, meter: Meter) -> None:
         self._stream = stream
-        self._max_bytes = limits.image.max_bytes
+        self._max_bytes = limits.max_member_bytes
         self._meter = meter
         self._long_name: bytes | None = None
 

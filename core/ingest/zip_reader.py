@@ -1,67 +1,35 @@
-"""Reads zip by its central directory, after checking that the members do not overlap."""
+"""Reads zip by its central directory, after checking that the file holds that and nothing else."""
 
 import stat
-import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from core.ingest.errors import ImportRejectedError
 from core.ingest.limits import IngestLimits
 from core.ingest.member_names import decode_name, split_name
 from core.ingest.members import Member
 from core.ingest.meter import Meter
+from core.ingest.zip_structure import check_structure, find_zip_end
 
-END_SIGNATURE = b"PK\x05\x06"
-END_BYTES = 22
-MAX_COMMENT_BYTES = 65_535
-LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 ENCRYPTED = 0x1 | 0x40 | 0x2000
 UTF8_NAME = 0x800
 
 
-def find_zip_end(path: Path) -> int | None:
-    """Where the end record stands whose comment reaches exactly to the end of the file."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = max(0, size - END_BYTES - MAX_COMMENT_BYTES)
-        file.seek(start)
-        tail = file.read()
-    at = tail.rfind(END_SIGNATURE)
-    while at >= 0:
-        if at + END_BYTES <= len(tail) == at + END_BYTES + int.from_bytes(tail[at + 20 : at + 22], "little"):
-            return start + at
-        at = tail.rfind(END_SIGNATURE, 0, at)
-    return None
-
-
 def read_zip(path: Path, limits: IngestLimits, meter: Meter) -> Iterator[Member]:
     """Raises BadZipFile and its like where the file is no whole zip."""
-    if find_zip_end(path) is None:
-        raise zipfile.BadZipFile("no end, or more follows it")
     with zipfile.ZipFile(path) as archive, path.open("rb") as file:
         infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
         for _ in infos:
             meter.count_member()
-        _check_places(file, infos, archive.start_dir)
+        check_structure(file, infos, end_at=find_zip_end(path), directory_at=archive.start_dir)
         for info in infos:
             parts = split_name(_decode_name(info))
             _check_kind(info)
             if not info.is_dir():
+                name, packed, unpacked = "/".join(parts), info.compress_size, info.file_size
+                meter.check_member(name, packed_bytes=packed, unpacked_bytes=unpacked)
                 yield Member(parts, _read(archive, info, limits, meter))
-
-
-def _check_places(file: IO[bytes], infos: list[zipfile.ZipInfo], directory_offset: int) -> None:
-    end = 0
-    for info in infos:
-        if info.header_offset < end or (end == 0 and info.header_offset > 0):
-            raise zipfile.BadZipFile("members overlap, or something stands before them")
-        file.seek(info.header_offset)
-        header = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
-        end = info.header_offset + LOCAL_HEADER.size + header[9] + header[10] + info.compress_size
-    if end > directory_offset:
-        raise zipfile.BadZipFile("a member reaches into the directory")
 
 
 def _decode_name(info: zipfile.ZipInfo) -> str:
@@ -87,8 +55,8 @@ def _check_kind(info: zipfile.ZipInfo) -> None:
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: IngestLimits, meter: Meter) -> bytes:
     with archive.open(info) as member:
-        content = member.read(limits.image.max_bytes + 1)
+        content = member.read(limits.max_member_bytes + 1)
     meter.count_bytes(len(content))
-    if len(content) < min(info.file_size, limits.image.max_bytes + 1):
+    if len(content) < min(info.file_size, limits.max_member_bytes + 1):
         raise zipfile.BadZipFile("a member is shorter than stated")
     return content

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from core.images import ImageError, ImageLimits, decode_rgb
+from core.images import MAX_JPEG_SCANS, ImageError, ImageLimits, decode_rgb
+from tests.abuse.picture_forgery import insert_segment, repeat_scans
 from tests.pictures import encode, make_picture
 
 SIZE = (16, 12)
@@ -164,6 +165,25 @@ def test_unusable_picture_is_refused(content: bytes, code: str) -> None:
         decode_rgb(content, LIMITS)
 
     assert error.value.code == code
+
+
+def test_jpeg_of_many_scans_is_refused_before_it_is_decoded() -> None:
+    progressive = encode(make_picture(1), "JPEG", progressive=True)
+    own = progressive.count(b"\xff\xda")
+
+    with pytest.raises(ImageError, match="scans") as error:
+        decode_rgb(repeat_scans(progressive, MAX_JPEG_SCANS + 2 - own), LIMITS)
+
+    assert error.value.code == "image_undecodable"
+    assert decode_rgb(repeat_scans(progressive, MAX_JPEG_SCANS + 1 - own), LIMITS)
+
+
+def test_scans_beside_the_picture_do_not_count() -> None:
+    """Of a preview in a segment, and in the film that telephones append."""
+    scans = b"\xff\xda\0\x02" * 1000
+    content = insert_segment(encode(make_picture(1), "JPEG"), 0xE1, scans)
+
+    assert decode_rgb(content + scans, LIMITS).size == (32, 24)
 
 
 def test_bytes_over_the_limit_are_refused() -> None:

@@ -15,7 +15,7 @@ MEMBERS = make_members({"cat": 3, "dog": 2})
 
 
 def test_of_a_huge_member_only_the_allowed_bytes_and_one_are_kept(tmp_path: Path) -> None:
-    limits = IngestLimits(image=ImageLimits(max_bytes=100))
+    limits = IngestLimits(image=ImageLimits(max_bytes=100), max_labels_file_bytes=100)
     members = [GOOD, ("dog/0.png", b"y")]
 
     for path in (write_zip(tmp_path / "zip", members), write_tar(tmp_path / "tar", members)):
@@ -49,7 +49,7 @@ def test_archives_are_told_by_their_first_bytes(tmp_path: Path) -> None:
             "..\\a.png",
             "cat/a\x07.png",
         ),
-        *("cat/\u202egnp.exe", "cat/a\n.png", "c" * 256 + "/a.png", "c/" * 600 + "a.png"),
+        *("cat/\u202egnp.exe", "cat/a\n.png", "c" * 256 + "/a.png", "c/" * 600 + "a.png", "."),
     ],
 )
 def test_unsafe_name_is_refused(tmp_path: Path, name: str) -> None:

@@ -51,7 +51,7 @@ def test_child_makes_a_dataset(tmp_path: Path) -> None:
 def test_rejection_comes_with_its_code_and_hint(tmp_path: Path) -> None:
     error = _refuse(make_archive(tmp_path / "a.zip", {"cat": 10}))
 
-    assert (error.code, error.hint) == ("one_class", "make a folder per class")
+    assert (error.code, error.hint.split(",")[0]) == ("one_class", "make a folder per class")
 
 
 def test_child_out_of_memory_is_a_rejection(tmp_path: Path) -> None:

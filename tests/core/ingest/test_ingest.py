@@ -5,47 +5,17 @@ from typing import get_args
 
 import pytest
 
-from core.dataset_index import INDEX_FILE, IndexEntry, read_index
 from core.images import ImageErrorCode
-from core.ingest.errors import ImportRejectedError
 from core.ingest.findings import FindingCode
-from core.ingest.ingest import ingest
 from core.ingest.limits import IngestLimits
-from core.ingest.protocol import IngestJob, IngestProgress, Packed
-from core.ingest.report import DatasetReport
+from tests.core.ingest.ingesting import LIMITS, Ingested, refuse_members
 from tests.pictures import ArchiveFormat, Member, encode, make_archive, make_members, make_picture, write_zip
 
 GOOD = make_members({"cat": 10, "dog": 6})
-LIMITS = IngestLimits()
-
-
-class Ingested:
-    """What an import wrote."""
-
-    def __init__(self, archive: Path, limits: IngestLimits = LIMITS, test_fraction: float = 0.2) -> None:
-        self.out_dir = archive.parent / f"{archive.name}-out"
-        self.progress: list[IngestProgress] = []
-        job = IngestJob(archive=archive, limits=limits, test_fraction=test_fraction)
-        self.packed: Packed = ingest(job, self.out_dir, self.progress.append)
-        self.entries: list[IndexEntry] = read_index(self.out_dir / INDEX_FILE)
-        self.report = DatasetReport.model_validate_json((self.out_dir / "report.json").read_text())
-
-    def read_sample(self, entry: IndexEntry) -> bytes:
-        content = (self.out_dir / "shards" / entry.shard).read_bytes()
-        return content[entry.offset : entry.offset + entry.size_bytes]
-
-    def counts(self) -> dict[str, tuple[int, int, int]]:
-        return {item.name: (item.train, item.val, item.test) for item in self.packed.classes}
 
 
 def _ingest_members(tmp_path: Path, members: list[Member], limits: IngestLimits = LIMITS) -> Ingested:
     return Ingested(write_zip(tmp_path / "archive", members), limits)
-
-
-def _refuse(tmp_path: Path, members: list[Member], limits: IngestLimits = LIMITS) -> str:
-    with pytest.raises(ImportRejectedError) as error:
-        _ingest_members(tmp_path, members, limits)
-    return error.value.code
 
 
 @pytest.mark.parametrize("prefix", ["", "cells/"])
@@ -122,7 +92,7 @@ def test_bad_files_are_left_out_and_listed(tmp_path: Path) -> None:
     assert ingested.counts() == {"cat": (8, 0, 2), "dog": (5, 0, 1)}
     summary = ingested.report.summary
     assert (summary.num_samples, summary.num_left_out, summary.num_ignored) == (16, 7, 2)
-    assert {(finding.path, finding.code) for finding in ingested.report.findings} == {
+    assert {(finding.path, finding.code) for finding in ingested.findings} == {
         ("cat/half.jpg", FindingCode.IMAGE_TRUNCATED),
         ("cat/text.png", FindingCode.IMAGE_FORMAT_UNSUPPORTED),
         ("cat/notes.txt", FindingCode.NOT_AN_IMAGE),
@@ -131,13 +101,13 @@ def test_bad_files_are_left_out_and_listed(tmp_path: Path) -> None:
         ("cat/dot.png", FindingCode.IMAGE_TOO_SMALL),
         ("README.md", FindingCode.NOT_AN_IMAGE),
     }
-    assert all(finding.message and finding.hint for finding in ingested.report.findings)
+    assert all(finding.message and finding.hint for finding in ingested.findings)
 
 
 def test_folder_of_unreadable_pictures_is_not_dropped_in_silence(tmp_path: Path) -> None:
     heic = [(f"bird/{index}.heic", b"\0\0\0\x18ftypheic") for index in range(9)]
 
-    assert _refuse(tmp_path, [*GOOD, *heic]) == "class_too_small"
+    assert refuse_members(tmp_path, [*GOOD, *heic]) == "class_too_small"
 
 
 def test_folder_without_pictures_is_no_class(tmp_path: Path) -> None:
@@ -155,15 +125,15 @@ def test_folder_without_pictures_is_no_class(tmp_path: Path) -> None:
     ],
 )
 def test_useless_archive_is_refused(tmp_path: Path, members: list[Member], code: str) -> None:
-    assert _refuse(tmp_path, members) == code
+    assert refuse_members(tmp_path, members) == code
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
-    assert _refuse(tmp_path, [*GOOD, ("./cat/0.png", b"x")]) == "archive_duplicate_name"
+    assert refuse_members(tmp_path, [*GOOD, ("./cat/0.png", b"x")]) == "archive_duplicate_name"
 
 
 def test_too_many_classes_are_refused(tmp_path: Path) -> None:
-    assert _refuse(tmp_path, GOOD, IngestLimits(max_classes=1)) == "too_many_classes"
+    assert refuse_members(tmp_path, GOOD, IngestLimits(max_classes=1)) == "too_many_classes"
 
 
 def test_fewer_images_suffice_where_the_operator_says_so(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@ import unicodedata
 import pytest
 
 from core.ingest.errors import ImportRejectedError
-from core.ingest.layout import Layout, Parts, Place, is_ignored, recognise
+from core.ingest.folder_layout import FolderLayout, recognise_folders
+from core.ingest.layout import Parts, Place, is_ignored
 
 
-def _recognise(*paths: str) -> Layout:
-    return recognise([_split(path) for path in paths])
+def _recognise(*paths: str) -> FolderLayout:
+    return recognise_folders([_split(path) for path in paths])
 
 
 def _refuse(*paths: str) -> ImportRejectedError:
@@ -23,7 +24,7 @@ def _split(path: str) -> Parts:
 def test_folder_per_class() -> None:
     layout = _recognise("dog/1.png", "cat/1.png", "cat/deep/2.png", "cover.png")
 
-    assert layout == Layout(wrapping_folder=None, has_splits=False, classes=("cat", "dog"))
+    assert layout == FolderLayout(wrapping_folder=None, given_splits=(), classes=("cat", "dog"))
     assert layout.locate(_split("cat/deep/2.png")) == Place("cat", "train")
     assert layout.locate(_split("cover.png")) is None
 
@@ -41,7 +42,7 @@ def test_wrapping_folder_is_taken_off() -> None:
 def test_splits_are_honoured(prefix: str) -> None:
     layout = _recognise(*(prefix + path for path in ("train/cat/1.png", "train/dog/1.png", "Test/cat/2.png")))
 
-    assert (layout.has_splits, layout.classes) == (True, ("cat", "dog"))
+    assert (layout.given_splits, layout.classes) == (("train", "test"), ("cat", "dog"))
     assert layout.locate(_split(prefix + "Test/cat/2.png")) == Place("cat", "test")
     assert layout.locate(_split(prefix + "extra/cat/2.png")) is None
     assert "train, val and test" in layout.describe()
@@ -53,6 +54,11 @@ def test_only_a_train_folder_is_a_wrapping_folder() -> None:
 
 def test_train_may_be_a_class() -> None:
     assert _recognise("train/1.png", "bus/1.png", "car/1.png").classes == ("bus", "car", "train")
+
+
+def test_splits_without_class_folders_are_no_classes() -> None:
+    assert _refuse("train/1.png", "Test/1.png").code == "one_class"
+    assert _recognise("train/1.png", "test/1.png", "bus/1.png").classes == ("bus", "test", "train")
 
 
 def test_classes_are_sorted_by_code_point() -> None:
@@ -79,7 +85,6 @@ def test_class_names_are_composed() -> None:
 @pytest.mark.parametrize(
     ("paths", "code"),
     [
-        ([], "no_images"),
         (["1.png", "2.png"], "one_class"),
         (["cat/1.png", "cat/2.png"], "one_class"),
         (["cells/cat/1.png", "cells/cat/2.png"], "one_class"),
