@@ -13,15 +13,17 @@ from api.deadline import DeadlineLayer, Deadlines
 from api.decode_pool import DecodePool
 from api.errors import add_error_handlers
 from api.layers import BodyLimits, GateLayer, RequestIdLayer
+from api.limits import RateLimiter
 from api.model_cache import ModelCache
 from api.routes import datasets, jobs, keys, models, operations, predictions, previews
 from api.schemas.common import Problem
 from api.services import Services
-from core.db.session import SessionFactory, make_engine, make_session_factory
+from core.db.session import make_engine, make_session_factory
 from core.dispatch import Dispatcher
 from core.health import Probes, list_checks
 from core.keys import Principal, authenticate
 from core.log import configure_logging
+from core.quotas import Quotas
 from core.settings import Settings
 from core.storage import Storage
 from core.storage_client import IMPATIENT
@@ -40,7 +42,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         predict_bytes=settings.max_predict_bytes,
         json_bytes=settings.max_json_bytes,
     )
-    gate = GateLayer(app, authenticate=partial(_authenticate, services.sessions), limits=limits)
+    gate = GateLayer(app, authenticate=partial(_authenticate, services), limiter=services.rate_limiter, limits=limits)
     return RequestIdLayer(DeadlineLayer(gate, Deadlines(predict_seconds=settings.predict_timeout_seconds)))
 
 
@@ -56,6 +58,8 @@ def _make_services(settings: Settings) -> Services:
         session_slots=asyncio.Semaphore(settings.database_pool_size),
         storage=storage,
         dispatcher=dispatcher,
+        quotas=Quotas.from_settings(settings),
+        rate_limiter=RateLimiter(settings.broker_url.get_secret_value()),
         probes=Probes(list_checks(engine, dispatcher, storage)),
         decode_pool=DecodePool.from_settings(settings),
         model_cache=ModelCache.from_settings(settings, sessions=sessions, storage=storage),
@@ -70,6 +74,7 @@ def _make_fastapi(services: Services) -> FastAPI:
         services.model_cache.close()
         services.decode_pool.close()
         services.dispatcher.close()
+        services.rate_limiter.close()
         services.engine.dispose()
 
     app = FastAPI(
@@ -87,6 +92,6 @@ def _make_fastapi(services: Services) -> FastAPI:
     return app
 
 
-def _authenticate(sessions: SessionFactory, secret: str) -> Principal:
-    with sessions() as session:
-        return authenticate(session, secret)
+def _authenticate(services: Services, secret: str) -> Principal:
+    with services.sessions.begin() as session:
+        return authenticate(session, secret, requests_per_second=services.quotas.requests_per_second)

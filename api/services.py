@@ -9,10 +9,12 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from api.decode_pool import DecodePool
+from api.limits import RateLimiter
 from api.model_cache import ModelCache
 from core.db.session import SessionFactory
 from core.dispatch import Dispatcher
 from core.health import Probes
+from core.quotas import Quotas
 from core.settings import Settings
 from core.storage import Storage
 
@@ -25,6 +27,8 @@ class Services:
     session_slots: asyncio.Semaphore  # of requests that keep a session from one thread to the next
     storage: Storage
     dispatcher: Dispatcher
+    quotas: Quotas  # the defaults
+    rate_limiter: RateLimiter
     probes: Probes
     decode_pool: DecodePool
     model_cache: ModelCache

@@ -3,14 +3,17 @@
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from core import deletions
 from core.db.tables import Dataset, Job, Run, Upload
+from core.db.tenant_tables import ImportSource
 from core.errors import ConflictError, InvalidInputError, NotFoundError
 from core.ids import make_id
+from core.masking import mask_url, name_file
 from core.paging import Page, PageRequest, fetch_page
+from core.quotas import UNLIMITED, Quotas, charge_bytes, charge_dataset
 from core.runs import claims, lifecycle
 from core.runs.types import Claim, FailureClass, RunKind, StatusReason
 from core.states import TERMINAL, RunStatus
@@ -88,8 +91,16 @@ def abandon_upload(session: Session, upload_id: str) -> None:
 
 
 def create_dataset_from_upload(
-    session: Session, *, project_id: str, name: str, upload_id: str, test_fraction: float, metadata: Metadata
+    session: Session,
+    *,
+    project_id: str,
+    name: str,
+    upload_id: str,
+    test_fraction: float,
+    metadata: Metadata,
+    quotas: Quotas = UNLIMITED,
 ) -> DatasetState:
+    charge_dataset(session, project_id, quotas)
     upload = session.get_one(Upload, upload_id)
     if upload.project_id != project_id:
         raise NotFoundError("upload_not_found", f"there is no upload '{upload_id}'", param="upload_id")
@@ -97,11 +108,23 @@ def create_dataset_from_upload(
 
 
 def create_dataset_from_url(
-    session: Session, *, project_id: str, name: str, url: str, test_fraction: float, metadata: Metadata
+    session: Session,
+    *,
+    project_id: str,
+    name: str,
+    url: str,
+    test_fraction: float,
+    metadata: Metadata,
+    quotas: Quotas = UNLIMITED,
 ) -> DatasetState:
-    """The importer fetches the bytes into an upload of their own."""
-    upload = start_upload(session, project_id=project_id, filename=url.rsplit("/", 1)[-1][:500] or "archive")
-    return _create(session, upload, name=name, source_url=url, test_fraction=test_fraction, metadata=metadata)
+    """The importer fetches the bytes into an upload of their own; only it sees the whole URL."""
+    charge_dataset(session, project_id, quotas)
+    upload = start_upload(session, project_id=project_id, filename=name_file(url, default="archive")[:500])
+    state = _create(
+        session, upload, name=name, source_url=mask_url(url)[:2048], test_fraction=test_fraction, metadata=metadata
+    )
+    session.add(ImportSource(run_id=state.run.id, url=url))
+    return state
 
 
 def get_dataset(session: Session, project_id: str, dataset_id: str) -> DatasetState:
@@ -136,6 +159,7 @@ def delete_dataset(session: Session, project_id: str, dataset_id: str) -> None:
     if not lifecycle.is_terminal(run):
         lifecycle.request_cancel(session, run.id)
     dataset.deleted_at = session.scalar(select(func.clock_timestamp()))
+    _forget_source(session, run.id)
     deletions.schedule(session, dataset_prefix(dataset.id))
     deletions.schedule(session, upload_prefix(dataset.upload_id))
 
@@ -151,11 +175,24 @@ def find_dataset_id(session: Session, run_id: str) -> str | None:
     return session.scalar(select(Dataset.id).where(Dataset.run_id == run_id))
 
 
-def record_fetched(session: Session, held: Claim, stored: StoredObject) -> None:
+def record_fetched(session: Session, held: Claim, stored: StoredObject, quotas: Quotas = UNLIMITED) -> None:
     """The bytes that a URL returned are in the store now; a later attempt need not fetch them again."""
+    charge_bytes(session, held.project_id, quotas, size_bytes=stored.size_bytes)
     claims.guard(session, held)
     _, upload = get_dataset_of_run(session, held.run_id)
     complete_upload(session, upload.id, stored)
+    _forget_source(session, held.run_id)
+
+
+def find_source_url(session: Session, run_id: str) -> str | None:
+    """The whole URL; None once it was fetched, and where the bytes came as an upload."""
+    return session.scalar(select(ImportSource.url).where(ImportSource.run_id == run_id))
+
+
+def forget_sources(session: Session) -> None:
+    """Those of imports that have ended, whoever ended them."""
+    ended = select(Run.id).where(Run.id == ImportSource.run_id, Run.status.in_(TERMINAL))
+    session.execute(delete(ImportSource).where(ended.exists()))
 
 
 def finish_import(session: Session, held: Claim, imported: ImportedDataset) -> None:
@@ -196,9 +233,14 @@ def fail_import(session: Session, held: Claim, failure: FailureClass, reason: St
     """As `claims.fail`; with the last try the bytes go too."""
     claims.fail(session, held, failure, reason)
     if lifecycle.is_terminal(session.get_one(Run, held.run_id)):
+        _forget_source(session, held.run_id)
         dataset, upload = get_dataset_of_run(session, held.run_id)
         deletions.schedule(session, upload_prefix(upload.id))
         deletions.schedule(session, dataset_prefix(dataset.id))
+
+
+def _forget_source(session: Session, run_id: str) -> None:
+    session.execute(delete(ImportSource).where(ImportSource.run_id == run_id))
 
 
 def _refuse_if_needed(session: Session, dataset: Dataset, run: Run) -> None:

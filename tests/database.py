@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from core.db import tables
+from core.db import tables, tenant_tables  # noqa: F401 - registers its tables
 from core.db.session import SessionFactory, make_engine, make_session_factory
 from core.settings import Settings
 from core.storage import Storage

@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from core.datasets import forget_sources
 from core.db.session import DATABASE_OUTAGES
 from core.runs import sweeps
 from core.workers import beat_worker, forget_old_workers, record_sweep
@@ -50,6 +51,7 @@ class Sweeper:
         with self._context.transaction() as session:
             if session.scalar(select(func.pg_try_advisory_xact_lock(ADVISORY_LOCK))):
                 self._sweep_runs(session)
+                forget_sources(session)
                 forget_old_workers(session)
                 record_sweep(session, worker.id, seconds=time.monotonic() - started)
 

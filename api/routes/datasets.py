@@ -17,6 +17,7 @@ from core import datasets
 from core.errors import UnsupportedMediaError
 from core.ingest.urls import UrlPolicy, check_url
 from core.keys import Principal
+from core.quotas import QuotaError
 from core.storage_errors import ObjectMissingError
 from core.storage_keys import dataset_attempt_prefix
 
@@ -119,18 +120,25 @@ def _create_from_url(services: Services, principal: Principal, body: DatasetFrom
             url=body.url,
             test_fraction=body.test_fraction,
             metadata=body.metadata,
+            quotas=services.quotas,
         )
         return render_dataset(state)
 
 
 def _create_from_file(services: Services, principal: Principal, received: ReceivedFile) -> DatasetOut:
-    with services.transaction() as session:
-        state = datasets.create_dataset_from_upload(
-            session,
-            project_id=principal.project_id,
-            upload_id=received.upload_id,
-            name=received.form.name,
-            test_fraction=received.form.test_fraction,
-            metadata={},
-        )
-        return render_dataset(state)
+    try:
+        with services.transaction() as session:
+            state = datasets.create_dataset_from_upload(
+                session,
+                project_id=principal.project_id,
+                upload_id=received.upload_id,
+                name=received.form.name,
+                test_fraction=received.form.test_fraction,
+                metadata={},
+                quotas=services.quotas,
+            )
+            return render_dataset(state)
+    except QuotaError:
+        with services.transaction() as session:
+            datasets.abandon_upload(session, received.upload_id)
+        raise

@@ -47,6 +47,7 @@ def create_job(
         name=body.name,
         metadata=body.metadata,
         configured_gpus=services.settings.configured_gpus,
+        quotas=services.quotas,
     )
     response.headers["Location"] = f"/jobs/{state.job.id}"
     return render_job(state)
@@ -78,8 +79,8 @@ def pause_job(job_id: JobId, session: SessionDep, principal: PrincipalDep) -> Jo
 
 
 @router.post("/{job_id}/resume", status_code=202, responses={409: {"model": Problem}})
-def resume_job(job_id: JobId, session: SessionDep, principal: PrincipalDep) -> JobOut:
-    return render_job(jobs.resume_job(session, principal.project_id, job_id))
+def resume_job(job_id: JobId, session: SessionDep, services: ServicesDep, principal: PrincipalDep) -> JobOut:
+    return render_job(jobs.resume_job(session, principal.project_id, job_id, services.quotas))
 
 
 @router.delete("/{job_id}", status_code=204, responses={409: {"model": Problem}})

@@ -16,7 +16,14 @@ KeyId = Annotated[str, Path(max_length=64)]
 
 @router.post("", status_code=201)
 def create_key(body: KeyCreate, session: SessionDep, principal: PrincipalDep) -> KeyCreated:
-    new = keys.create_key(session, project_id=principal.project_id, name=body.name, scopes=tuple(body.scopes))
+    new = keys.create_key(
+        session,
+        project_id=principal.project_id,
+        name=body.name,
+        scopes=tuple(body.scopes),
+        expires_at=body.expires_at,
+        expires_in_days=body.expires_in_days,
+    )
     key = keys.get_key(session, principal.project_id, new.id)
     return KeyCreated(secret=new.secret, **render_key(key).model_dump())
 
