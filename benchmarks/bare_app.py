@@ -6,6 +6,7 @@ from starlette.types import ASGIApp
 from api.deadline import DeadlineLayer, Deadlines
 from api.errors import add_error_handlers
 from api.layers import BodyLimits, GateLayer, RequestIdLayer
+from api.limits import RateLimiter
 from core.db.session import make_engine, make_session_factory
 from core.keys import Principal, authenticate
 from core.log import configure_logging
@@ -19,11 +20,12 @@ def create_app() -> ASGIApp:
     sessions = make_session_factory(engine)
 
     def find_principal(secret: str) -> Principal:
-        with sessions() as session:
-            return authenticate(session, secret)
+        with sessions.begin() as session:
+            return authenticate(session, secret, requests_per_second=settings.quota_requests_per_second)
 
     limits = BodyLimits(upload_bytes=0, predict_bytes=0, json_bytes=settings.max_json_bytes)
-    gate = GateLayer(_make_fastapi(), authenticate=find_principal, limits=limits)
+    limiter = RateLimiter(settings.broker_url.get_secret_value())
+    gate = GateLayer(_make_fastapi(), authenticate=find_principal, limiter=limiter, limits=limits)
     return RequestIdLayer(DeadlineLayer(gate, Deadlines()))
 
 

@@ -121,7 +121,7 @@ def charge_bytes(session: Session, project_id: str, defaults: Quotas, *, size_by
 
 def read_quotas(session: Session, project_id: str, defaults: Quotas) -> Quotas:
     own = select(ProjectQuota.name, ProjectQuota.value).where(ProjectQuota.project_id == project_id)
-    values = {name: value for name, value in session.execute(own)}
+    values = {row.name: row.value for row in session.execute(own)}
     return Quotas(
         stored_bytes=values.get(QuotaName.STORED_BYTES, defaults.stored_bytes),
         datasets=values.get(QuotaName.DATASETS, defaults.datasets),
