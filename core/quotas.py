@@ -5,7 +5,7 @@ A charge comes first in its transaction, before any run is locked: so that no tw
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, SQLColumnExpression, delete, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert
@@ -53,6 +53,23 @@ class Quotas:
             uploads_at_once=settings.quota_uploads_at_once,
             requests_per_second=settings.quota_requests_per_second,
         )
+
+    def get(self, name: QuotaName) -> int | None:
+        match name:
+            case QuotaName.STORED_BYTES:
+                return self.stored_bytes
+            case QuotaName.DATASETS:
+                return self.datasets
+            case QuotaName.QUEUED_JOBS:
+                return self.queued_jobs
+            case QuotaName.RUNNING_JOBS:
+                return self.running_jobs
+            case QuotaName.UPLOADS_AT_ONCE:
+                return self.uploads_at_once
+            case QuotaName.REQUESTS_PER_SECOND:
+                return self.requests_per_second
+            case _:
+                assert_never(name)
 
 
 UNLIMITED = Quotas()

@@ -1,13 +1,11 @@
 """The token bucket on the real broker."""
 
-import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from sqlalchemy.orm import Session
 
 from api.limits import BURST_SECONDS, PATIENCE_SECONDS, RateLimitedError, RateLimiter
 from cli.ports import LOOPBACK, find_free_port
@@ -17,6 +15,7 @@ from core.ids import make_id
 from core.keys import ensure_project
 from core.quotas import QuotaName, set_quota
 from core.settings import Settings
+from tests.tarpit import open_tarpit
 
 
 @pytest.fixture
@@ -94,9 +93,9 @@ def test_dead_broker_is_open_for_reads_and_closed_for_uploads(project_id: str) -
 
 
 def test_hanging_broker_costs_one_time_out(project_id: str) -> None:
-    with socket.create_server((LOOPBACK, 0)) as server:  # accepts, and says nothing
+    with open_tarpit() as port:
         began_at = time.monotonic()
-        assert_open_for_reads_alone(RateLimiter(f"redis://{LOOPBACK}:{server.getsockname()[1]}/0"), project_id)
+        assert_open_for_reads_alone(RateLimiter(f"redis://{LOOPBACK}:{port}/0"), project_id)
 
         assert time.monotonic() - began_at < 2 * PATIENCE_SECONDS + 0.5
 
@@ -104,12 +103,8 @@ def test_hanging_broker_costs_one_time_out(project_id: str) -> None:
 @pytest.fixture
 def slow_project(sessions: SessionFactory) -> None:
     """The client's: one request a second."""
-
-    def limit(session: Session) -> None:
-        set_quota(session, ensure_project(session), QuotaName.REQUESTS_PER_SECOND, 1)
-
     with sessions.begin() as session:
-        limit(session)
+        set_quota(session, ensure_project(session), QuotaName.REQUESTS_PER_SECOND, 1)
 
 
 def test_request_too_many_is_429_and_says_when_to_come_back(client: httpx.Client, slow_project: None) -> None:

@@ -107,11 +107,3 @@ def test_upload_too_many_at_once_is_refused(client: httpx.Client, sessions: Sess
     assert_refused(upload(client), QuotaName.UPLOADS_AT_ONCE, retryable=True)
     with sessions.begin() as session:
         assert read_usage(session, ensure_project(session)).uploads_at_once == 0
-
-
-def test_probe_counts_as_a_job(client: httpx.Client, dataset_id: str, limit: Limit) -> None:
-    limit(QuotaName.QUEUED_JOBS, 0)
-
-    answer = client.post("/jobs", json={"dataset_id": dataset_id, "backbone": "tiny"})
-
-    assert_refused(answer, QuotaName.QUEUED_JOBS, retryable=True)

@@ -15,6 +15,7 @@ from core.quotas import (
     QuotaName,
     Quotas,
     charge_bytes,
+    charge_job,
     charge_upload,
     read_quotas,
     read_usage,
@@ -22,9 +23,10 @@ from core.quotas import (
     set_quota,
 )
 from core.runs import lifecycle
+from core.runs.types import RunKind
 from core.specs import TrainingSpec
 from core.storage import StoredObject
-from tests.factories import claim_run, make_backbone, make_dataset, make_job, make_project
+from tests.factories import claim_run, make_backbone, make_dataset, make_job, make_project, make_run
 
 PARALLEL = 50
 
@@ -149,6 +151,14 @@ def test_started_job_makes_room_in_the_queue(session: Session) -> None:
     post_job(session, project_id, dataset, Quotas(queued_jobs=1))
     usage = read_usage(session, project_id)
     assert (usage.queued_jobs, usage.running_jobs) == (1, 1)
+
+
+def test_probe_waits_in_the_same_queue_and_counts(session: Session) -> None:
+    project_id = make_project(session)
+    make_run(session, kind=RunKind.PROBE, project_id=project_id)
+
+    with pytest.raises(QuotaError):
+        charge_job(session, project_id, Quotas(queued_jobs=1))
 
 
 def test_resumed_job_counts_like_a_new_one(session: Session) -> None:
