@@ -101,8 +101,10 @@ def create_dataset_from_upload(
     quotas: Quotas = UNLIMITED,
 ) -> DatasetState:
     charge_dataset(session, project_id, quotas)
-    upload = session.get_one(Upload, upload_id)
-    if upload.project_id != project_id:
+    upload = session.scalars(
+        select(Upload).where(Upload.project_id == project_id, Upload.id == upload_id)
+    ).one_or_none()
+    if upload is None:
         raise NotFoundError("upload_not_found", f"there is no upload '{upload_id}'", param="upload_id")
     return _create(session, upload, name=name, source_url=None, test_fraction=test_fraction, metadata=metadata)
 
