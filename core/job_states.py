@@ -42,7 +42,7 @@ class JobState(NamedTuple):
 _ATTEMPTS = TypeAdapter(list[AttemptState])
 
 
-def find_state(session: Session, project_id: str, job_id: str) -> JobState | None:
+def find_state(session: Session, project_id: str, job_id: str, *, max_running: int | None = None) -> JobState | None:
     """One query; only a job that is queued needs more."""
     row = session.execute(_select_state(), {"project_id": project_id, "job_id": job_id}).one_or_none()
     if row is None:
@@ -54,7 +54,7 @@ def find_state(session: Session, project_id: str, job_id: str) -> JobState | Non
         attempts=_ATTEMPTS.validate_python(attempts or []),
         model_id=model_id,
         best_checkpoint_id=best_checkpoint_id,
-        wait=explain_wait(session, run),
+        wait=explain_wait(session, run, max_running=max_running),
     )
 
 

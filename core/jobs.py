@@ -74,20 +74,21 @@ def create_job(
     )
     session.add(job)
     session.flush()
-    return get_job(session, project_id, job.id)
+    return get_job(session, project_id, job.id, quotas)
 
 
-def get_job(session: Session, project_id: str, job_id: str) -> JobState:
-    state = find_state(session, project_id, job_id)
+def get_job(session: Session, project_id: str, job_id: str, quotas: Quotas = UNLIMITED) -> JobState:
+    """By the quotas it says what a queued job waits for."""
+    state = find_state(session, project_id, job_id, max_running=quotas.running_jobs)
     if state is None:
         raise NotFoundError("job_not_found", f"there is no job '{job_id}'", param="job_id")
     return state
 
 
-def list_jobs(session: Session, project_id: str, page: PageRequest) -> Page[JobState]:
+def list_jobs(session: Session, project_id: str, page: PageRequest, quotas: Quotas = UNLIMITED) -> Page[JobState]:
     query = select(Job).where(Job.project_id == project_id, Job.deleted_at.is_(None))
     found = fetch_page(session, query, Job.id, page)
-    return Page(rows=[get_job(session, project_id, row.id) for row in found.rows], has_more=found.has_more)
+    return Page(rows=[get_job(session, project_id, row.id, quotas) for row in found.rows], has_more=found.has_more)
 
 
 def cancel_job(session: Session, project_id: str, job_id: str) -> JobState:

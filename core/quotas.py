@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.db.tables import Checkpoint, Dataset, Job, Model, Project, Run, Upload
-from core.db.tenant_tables import ProjectQuota
+from core.db.tenant_tables import RUNNING_JOBS, ProjectQuota
 from core.errors import OverloadedError
 from core.runs.eligibility import has_status
 from core.runs.types import QUEUES, RunKind
@@ -27,7 +27,7 @@ class QuotaName(StrEnum):
     STORED_BYTES = "stored_bytes"
     DATASETS = "datasets"
     QUEUED_JOBS = "queued_jobs"
-    RUNNING_JOBS = "running_jobs"
+    RUNNING_JOBS = RUNNING_JOBS
     UPLOADS_AT_ONCE = "uploads_at_once"
     REQUESTS_PER_SECOND = "requests_per_second"
 

@@ -55,6 +55,7 @@ def _claim(context: WorkerContext, offer: GpuOffer) -> Claim | None:
             worker_id=context.worker_id,
             lease_seconds=context.settings.lease_seconds,
             gpus=offer,
+            max_running=context.settings.quota_running_jobs if context.settings.worker_queue == "train" else None,
         )
         if held is not None:
             structlog.contextvars.bind_contextvars(

@@ -54,8 +54,8 @@ def create_job(
 
 
 @router.get("")
-def list_jobs(session: SessionDep, principal: PrincipalDep, page: PageDep) -> ListOf[JobOut]:
-    found = jobs.list_jobs(session, principal.project_id, page)
+def list_jobs(session: SessionDep, services: ServicesDep, principal: PrincipalDep, page: PageDep) -> ListOf[JobOut]:
+    found = jobs.list_jobs(session, principal.project_id, page, services.quotas)
     return render_list([render_job(state) for state in found.rows], has_more=found.has_more)
 
 
@@ -63,7 +63,7 @@ def list_jobs(session: SessionDep, principal: PrincipalDep, page: PageDep) -> Li
 def get_job(job_id: JobId, services: ServicesDep, principal: PrincipalDep) -> Response:
     # One thread from the first query to the last byte: none waits for another while it holds a connection.
     with services.transaction() as session:
-        body = render_job(jobs.get_job(session, principal.project_id, job_id)).model_dump_json()
+        body = render_job(jobs.get_job(session, principal.project_id, job_id, services.quotas)).model_dump_json()
     return Response(body, media_type="application/json")
 
 

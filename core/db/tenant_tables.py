@@ -5,6 +5,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db.base import Base, Bytes, Created, Id, PrimaryId
 
+RUNNING_JOBS = "running_jobs"  # the quota that claims look at
+
 
 class ProjectQuota(Base):
     """A project's own value of one quota; where there is no row, the setting holds."""

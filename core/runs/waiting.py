@@ -7,6 +7,7 @@ from sqlalchemy import ScalarSelect, and_, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from core.db.tables import Run, Worker
+from core.db.tenant_tables import RUNNING_JOBS, ProjectQuota
 from core.runs.eligibility import has_status
 from core.states import RunStatus
 from core.workers import list_online
@@ -19,12 +20,12 @@ class Wait(NamedTuple):
     reason: str
 
 
-def explain_wait(session: Session, run: Run) -> Wait | None:
-    """None for a run that is not queued."""
+def explain_wait(session: Session, run: Run, *, max_running: int | None = None) -> Wait | None:
+    """None for a run that is not queued. `max_running` is that of a project without a quota of its own."""
     if run.status != RunStatus.QUEUED:
         return None
     place = _find_place(session, run)
-    return Wait(position=place.earlier + 1, reason=_find_reason(session, run, place))
+    return Wait(position=place.earlier + 1, reason=_find_reason(session, run, place, max_running))
 
 
 class _Place(NamedTuple):
@@ -33,12 +34,22 @@ class _Place(NamedTuple):
     earlier: int
     awaited_status: str | None
     rest: timedelta  # negative once it is over
+    running: int  # of its project in its queue
+    has_own_quota: bool
+    own_quota: int | None
 
 
 def _find_place(session: Session, run: Run) -> _Place:
     awaited = select(Run.status).where(Run.id == run.waits_for_run_id).scalar_subquery()
     rest = literal(run.run_after) - func.clock_timestamp()
-    return _Place(*session.execute(select(_count_earlier(run), awaited, rest)).one())
+    own = select(ProjectQuota.value).where(ProjectQuota.project_id == run.project_id, ProjectQuota.name == RUNNING_JOBS)
+    parts = (_count_earlier(run), awaited, rest, _count_running(run), own.exists(), own.scalar_subquery())
+    return _Place(*session.execute(select(*parts)).one())
+
+
+def _count_running(run: Run) -> ScalarSelect[int]:
+    running = (Run.queue == run.queue, Run.project_id == run.project_id, has_status(Run, RunStatus.RUNNING))
+    return select(func.count()).where(*running).scalar_subquery()
 
 
 def _count_earlier(run: Run) -> ScalarSelect[int]:
@@ -48,19 +59,20 @@ def _count_earlier(run: Run) -> ScalarSelect[int]:
     return query.scalar_subquery()
 
 
-def _find_reason(session: Session, run: Run, place: _Place) -> str:
+def _find_reason(session: Session, run: Run, place: _Place, max_running: int | None) -> str:
     if run.waits_for_run_id is not None and place.awaited_status != RunStatus.SUCCEEDED:
         return "the dataset is being imported"
     online = [worker for worker in list_online(session) if worker.queue == run.queue]
-    if not online:
-        return "no worker is online"
     fitting = [worker for worker in online if worker.gpus >= (run.gpus or 0)]
     if not fitting:
-        return f"no worker with {run.gpus} GPUs is online"
+        return f"no worker with {run.gpus} GPUs is online" if online else "no worker is online"
     if run.reserved_worker_id is not None:
         return f"a worker takes no other job until it has {run.gpus} free GPUs"
     if place.rest > timedelta():
         return f"the last attempt failed: the next one starts in {place.rest.total_seconds():.0f} s at the earliest"
+    limit = place.own_quota if place.has_own_quota else max_running
+    if limit is not None and place.running >= limit:
+        return f"the project runs as many jobs at once as it may ({limit})"
     return _describe_busy(run, fitting)
 
 

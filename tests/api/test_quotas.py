@@ -12,7 +12,7 @@ from core.db.session import SessionFactory
 from core.db.tables import Dataset, Upload
 from core.keys import ensure_project
 from core.quotas import QuotaName, read_usage, set_quota
-from tests.factories import make_backbone, make_dataset
+from tests.factories import make_backbone, make_dataset, make_worker
 
 ARCHIVE = b"PK\x03\x04" + b"x" * 1000
 Limit = Callable[[QuotaName, int], None]
@@ -66,6 +66,19 @@ def test_job_too_many_is_refused(client: httpx.Client, dataset_id: str, limit: L
     assert client.post("/jobs", json=body).status_code == 202
 
     assert_refused(client.post("/jobs", json=body), QuotaName.QUEUED_JOBS, retryable=True)
+
+
+def test_job_says_that_its_project_runs_as_many_as_it_may(
+    client: httpx.Client, dataset_id: str, limit: Limit, sessions: SessionFactory
+) -> None:
+    with sessions.begin() as session:
+        make_worker(session)
+    limit(QuotaName.RUNNING_JOBS, 0)
+    job_id = client.post("/jobs", json={"dataset_id": dataset_id, "backbone": "tiny"}).json()["id"]
+
+    reason = client.get(f"/jobs/{job_id}").json()["queue"]["reason"]
+
+    assert reason == "the project runs as many jobs at once as it may (0)"
 
 
 def test_50_posts_at_once_leave_as_many_datasets_as_allowed(

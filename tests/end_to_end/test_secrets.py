@@ -93,7 +93,7 @@ def fetch_signed(user: User, settings: Settings, sessions: SessionFactory, datas
     )
     assert httpx.get(url, trust_env=False).text == "{}"
     user.client.delete(f"/models/{model_id}")
-    return parse_qs(urlsplit(url).query)["X-Amz-Signature"][0]
+    return parse_qs(urlsplit(str(url)).query)["X-Amz-Signature"][0]
 
 
 @pytest.fixture(scope="module")
