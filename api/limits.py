@@ -6,6 +6,8 @@ from typing import cast
 
 import redis
 import structlog
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from core.errors import OverloadedError, UnavailableError
 
@@ -48,7 +50,7 @@ class RateLimiter:
             broker_url,
             socket_timeout=PATIENCE_SECONDS,
             socket_connect_timeout=PATIENCE_SECONDS,
-            retry=None,
+            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),  # a connection of before a restart
             client_name="bitune-limits",
         )
         self._take = self._broker.register_script(TAKE)

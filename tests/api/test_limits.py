@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+import redis
 
 from api.limits import BURST_SECONDS, PATIENCE_SECONDS, RateLimitedError, RateLimiter
 from cli.ports import LOOPBACK, find_free_port
@@ -67,6 +68,15 @@ def test_processes_share_the_bucket(settings: Settings, limiter: RateLimiter, pr
 
     assert not is_let_through(other, project_id, 1)
     other.close()
+
+
+def test_lost_connections_do_not_open_the_bucket(settings: Settings, limiter: RateLimiter, project_id: str) -> None:
+    while is_let_through(limiter, project_id, 1):
+        pass
+    with redis.Redis.from_url(settings.broker_url.get_secret_value()) as broker:
+        broker.client_kill_filter(_type="normal", skipme=True)
+
+    assert not is_let_through(limiter, project_id, 1)
 
 
 def test_projects_do_not_share_the_bucket(limiter: RateLimiter, project_id: str) -> None:
