@@ -83,7 +83,7 @@ def _make_fastapi(services: Services) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
-        responses={status: {"model": Problem} for status in (401, 403, 404, 422, 503)},
+        responses={status: {"model": Problem} for status in (401, 403, 404, 422, 429, 503)},
     )
     app.state.services = services
     add_error_handlers(app)

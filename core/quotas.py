@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, assert_never
 
-from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, SQLColumnExpression, delete, func, literal, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    ScalarSelect,
+    SQLColumnExpression,
+    case,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -19,8 +30,8 @@ from core.runs.types import QUEUES, RunKind
 from core.settings import Settings
 from core.states import TERMINAL, RunStatus
 
-STREAM_MINUTES = 15  # for so long an upload counts that tells no expiry: its API process may have died
-KEPT_DAYS = 1  # after which the bytes of an upload that became no dataset are collected
+STREAM_MINUTES = 15  # for so long an upload through the API counts: the process that received it may have died
+KEPT_DAYS = 1  # after which the bytes of an upload without an expiry, that became no dataset, are collected
 
 
 class QuotaName(StrEnum):
@@ -209,7 +220,9 @@ def _count_runs(project_id: str, status: RunStatus) -> ScalarSelect[int]:
 
 def _count_uploads(project_id: str) -> ScalarSelect[int]:
     """Those whose bytes the project is sending; what the importer fetches has its dataset already."""
-    ends_at = func.coalesce(Upload.expires_at, Upload.created_at + func.make_interval(0, 0, 0, 0, 0, STREAM_MINUTES))
+    sent_until = Upload.created_at + func.make_interval(0, 0, 0, 0, 0, STREAM_MINUTES)
+    in_parts_until = func.coalesce(Upload.expires_at, sent_until)
+    ends_at = case((Upload.multipart_id.is_(None), sent_until), else_=in_parts_until)
     query = select(func.count()).where(
         Upload.project_id == project_id,
         Upload.completed_at.is_(None),
@@ -227,16 +240,17 @@ def _sum_bytes(project_id: str) -> ScalarSelect[int]:
     )
     job_is_there = select(Job.id).where(Job.id == Checkpoint.job_id, Job.deleted_at.is_(None)).exists()
     checkpoints = _sum(Checkpoint.size_bytes, Checkpoint.project_id == project_id, job_is_there)
-    uploads = _sum(Upload.size_bytes, Upload.project_id == project_id, Upload.completed_at.is_not(None), _has_bytes())
+    is_sure = or_(Upload.completed_at.is_not(None), Upload.multipart_id.is_not(None))  # or announced
+    uploads = _sum(Upload.size_bytes, Upload.project_id == project_id, is_sure, _has_bytes())
     return select((datasets + models + checkpoints + uploads).cast(BigInteger)).scalar_subquery()
 
 
 def _has_bytes() -> ColumnElement[bool]:
-    """An upload's bytes go when its import has ended, or a day later when it has none."""
+    """An upload's bytes go when its import has ended, or when it expires; after a day they are an orphan's."""
     dataset = select(Dataset.id).where(Dataset.upload_id == Upload.id)
     unfinished = dataset.join(Run, Run.id == Dataset.run_id).where(Run.status.not_in(TERMINAL))
-    is_young = Upload.created_at > func.clock_timestamp() - func.make_interval(0, 0, 0, KEPT_DAYS)
-    return or_(unfinished.exists(), ~dataset.exists() & is_young)
+    ends_at = func.coalesce(Upload.expires_at, Upload.created_at + func.make_interval(0, 0, 0, KEPT_DAYS))
+    return or_(unfinished.exists(), ~dataset.exists() & (ends_at > func.clock_timestamp()))
 
 
 def _sum(column: SQLColumnExpression[Any], *where: ColumnElement[bool]) -> ColumnElement[int]:

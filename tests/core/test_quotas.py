@@ -231,6 +231,23 @@ def test_upload_of_a_process_that_died_is_forgotten(session: Session) -> None:
     assert read_usage(session, project_id).uploads_at_once == 0
 
 
+def test_upload_in_parts_counts_until_it_expires_with_the_bytes_it_announced(session: Session) -> None:
+    project_id = make_project(session)
+    upload = start_upload(session, project_id=project_id, filename="a.zip")
+    upload.multipart_id, upload.size_bytes = "parts", 1000
+    upload.created_at -= timedelta(hours=1)
+    upload.expires_at = datetime.now(UTC) + timedelta(hours=1)
+    session.flush()
+    usage = read_usage(session, project_id)
+    assert (usage.uploads_at_once, usage.stored_bytes) == (1, 1000)
+
+    upload.expires_at = datetime.now(UTC)
+    session.flush()
+
+    usage = read_usage(session, project_id)
+    assert (usage.uploads_at_once, usage.stored_bytes) == (0, 0)
+
+
 def test_full_store_takes_no_upload(session: Session) -> None:
     project_id = make_project(session)
     store_upload(session, project_id, 1000)
