@@ -70,7 +70,7 @@ def walk_properties(schema: Any, openapi: Json) -> Iterator[str]:
     yield from schema.get("properties", {})
     for key, value in schema.items():
         if key == "$ref":
-            yield from walk_properties(openapi["components"]["schemas"][value.rsplit("/", 1)[1]], openapi)
+            yield from walk_properties(openapi["components"]["schemas"].get(value.rsplit("/", 1)[1], {}), openapi)
         elif key not in {"example", "examples"}:
             yield from walk_properties(value, openapi)
 

@@ -41,12 +41,12 @@ def test_unknown_scope_is_said_in_a_sentence(environment: dict[str, str]) -> Non
 def test_keys_are_listed_and_revoked(environment: dict[str, str], session: Session) -> None:
     secret = run(environment, "keys", "create", "--name", "ci", "--expires-in-days", "30").stdout.strip()
     key_id = authenticate(session, secret).key_id
+    session.commit()
     wide = environment | {"COLUMNS": "200"}
     assert key_id in run(wide, "keys", "list").stdout
 
     assert run(environment, "keys", "revoke", key_id).exit_code == 0
 
-    session.rollback()
     with pytest.raises(UnauthenticatedError, match="revoked"):
         authenticate(session, secret)
     assert "revoked" in run(wide, "keys", "list").stdout
