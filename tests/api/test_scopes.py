@@ -8,26 +8,33 @@ import pytest
 from core.db.session import SessionFactory
 from core.ids import make_id
 from core.keys import ALL_SCOPES, create_key, ensure_project
+from core.quotas import QuotaName, set_quota
 from tests.api.route_tables import PATH_IDS, ROUTES
 
 SendWith = Callable[[str, str | None], httpx.Response]
 
 
+@pytest.fixture(scope="module")
+def secrets(module_sessions: SessionFactory) -> dict[str, str]:
+    """A key of each single scope."""
+    with module_sessions.begin() as session:
+        project_id = ensure_project(session)
+        set_quota(session, project_id, QuotaName.REQUESTS_PER_SECOND, None)
+        return {
+            scope: create_key(session, project_id=project_id, name=scope, scopes=(scope,)).secret
+            for scope in ALL_SCOPES
+        }
+
+
 @pytest.fixture
-def send(api_url: str, sessions: SessionFactory) -> SendWith:
+def send(api_url: str, secrets: dict[str, str]) -> SendWith:
     """With random ids: what is let in finds nothing."""
 
     def send(route: str, scope: str | None) -> httpx.Response:
         method, path = route.split(" ")
         url = api_url + path.format_map({name: make_id("x") for name in PATH_IDS})
-        return httpx.request(method, url, json=ROUTES[route].body, headers=make_headers(scope), trust_env=False)
-
-    def make_headers(scope: str | None) -> dict[str, str]:
-        if scope is None:
-            return {}
-        with sessions.begin() as session:
-            key = create_key(session, project_id=ensure_project(session), name=scope, scopes=(scope,))
-        return {"Authorization": f"Bearer {key.secret}"}
+        headers = {} if scope is None else {"Authorization": f"Bearer {secrets[scope]}"}
+        return httpx.request(method, url, json=ROUTES[route].body, headers=headers, trust_env=False)
 
     return send
 

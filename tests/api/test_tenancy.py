@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import httpx
@@ -9,6 +10,8 @@ import pytest
 
 from core.db.session import SessionFactory
 from core.ids import make_id
+from core.keys import ALL_SCOPES, create_key, ensure_project
+from core.quotas import QuotaName, set_quota
 from tests.api.route_tables import CURSORS, PATH_IDS, REFERENCE_FIELDS, REFERENCES, ROUTES, Json, Reference
 from tests.api.worlds import World, dump_tables, make_world
 
@@ -17,16 +20,38 @@ WITH_IDS = [(route, name) for route in ROUTES for name in PARAMETER.findall(rout
 WITHOUT_IDS = [route for route in ROUTES if route.startswith("GET ") and not PARAMETER.search(route)]
 
 
-@pytest.fixture
-def mine(sessions: SessionFactory, client: httpx.Client) -> World:
+@pytest.fixture(scope="module")
+def owner(api_url: str, module_sessions: SessionFactory) -> Iterator[httpx.Client]:
+    with open_client(api_url, module_sessions, "mine") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def stranger(api_url: str, module_sessions: SessionFactory) -> Iterator[httpx.Client]:
+    with open_client(api_url, module_sessions, "theirs") as client:
+        yield client
+
+
+@contextmanager
+def open_client(api_url: str, sessions: SessionFactory, project: str) -> Iterator[httpx.Client]:
     with sessions.begin() as session:
-        return make_world(session, "default")
+        set_quota(session, ensure_project(session, project), QuotaName.REQUESTS_PER_SECOND, None)
+        key = create_key(session, project_id=ensure_project(session, project), name="a", scopes=ALL_SCOPES)
+    headers = {"Authorization": f"Bearer {key.secret}"}
+    with httpx.Client(base_url=api_url, headers=headers, trust_env=False) as client:
+        yield client
 
 
 @pytest.fixture
-def theirs(sessions: SessionFactory, stranger: httpx.Client) -> World:
-    with sessions.begin() as session:
-        return make_world(session, "other")
+def mine(module_sessions: SessionFactory) -> World:
+    with module_sessions.begin() as session:
+        return make_world(session, "mine")
+
+
+@pytest.fixture
+def theirs(module_sessions: SessionFactory) -> World:
+    with module_sessions.begin() as session:
+        return make_world(session, "theirs")
 
 
 @pytest.fixture(scope="session")
@@ -102,14 +127,14 @@ def send(client: httpx.Client, route: str, ids: dict[str, str]) -> httpx.Respons
 def test_foreign_id_in_a_path_is_as_unknown_as_a_random_one(
     mine: World,
     theirs: World,
-    client: httpx.Client,
+    owner: httpx.Client,
     stranger: httpx.Client,
-    sessions: SessionFactory,
+    module_sessions: SessionFactory,
     route: str,
     name: str,
 ) -> None:
     """Also where the other ids of the path are the stranger's own."""
-    with sessions() as session:
+    with module_sessions() as session:
         before = dump_tables(session)
     own = {key: PATH_IDS[key](theirs) for key in PARAMETER.findall(route)}
     foreign, random = PATH_IDS[name](mine), make_random(PATH_IDS[name](mine))
@@ -118,18 +143,18 @@ def test_foreign_id_in_a_path_is_as_unknown_as_a_random_one(
 
     assert answer.status == 404
     assert answer == read(send(stranger, route, own | {name: random}), random)
-    with sessions() as session:
+    with module_sessions() as session:
         assert dump_tables(session) == before
-    owners = send(client, route, {key: PATH_IDS[key](mine) for key in PARAMETER.findall(route)})
+    owners = send(owner, route, {key: PATH_IDS[key](mine) for key in PARAMETER.findall(route)})
     assert owners.status_code != 404 or owners.json()["code"] != answer.problem["code"]
 
 
 @pytest.mark.parametrize("reference", REFERENCES, ids=lambda reference: f"{reference.route} {reference.field}")
 def test_foreign_id_in_a_body_is_as_unknown_as_a_random_one(
-    mine: World, client: httpx.Client, stranger: httpx.Client, sessions: SessionFactory, reference: Reference
+    mine: World, owner: httpx.Client, stranger: httpx.Client, module_sessions: SessionFactory, reference: Reference
 ) -> None:
     method, path = reference.route.split(" ")
-    with sessions() as session:
+    with module_sessions() as session:
         before = dump_tables(session)
     foreign = reference.find_id(mine)
     random = make_random(foreign)
@@ -138,16 +163,14 @@ def test_foreign_id_in_a_body_is_as_unknown_as_a_random_one(
 
     assert answer.status == 404
     assert answer == read(stranger.request(method, path, **reference.make_request(random)), random)
-    with sessions() as session:
+    with module_sessions() as session:
         assert dump_tables(session) == before
-    owners = client.request(method, path, **reference.make_request(foreign))
+    owners = owner.request(method, path, **reference.make_request(foreign))
     assert owners.status_code != 404 or owners.json()["code"] != answer.problem["code"]
 
 
 @pytest.mark.parametrize("route", WITHOUT_IDS)
-def test_no_list_shows_anything_foreign(
-    mine: World, theirs: World, stranger: httpx.Client, client: httpx.Client, route: str
-) -> None:
+def test_no_list_shows_anything_foreign(mine: World, theirs: World, stranger: httpx.Client, route: str) -> None:
     path = route.removeprefix("GET ")
     pages = [stranger.get(path + query).text for query in ("", "?limit=100", "?limit=100&order=asc")]
 
