@@ -14,7 +14,7 @@ from core.errors import OverloadedError, UnavailableError
 log = structlog.get_logger()
 
 BURST_SECONDS = 5  # a project that was quiet may send so many seconds' worth at once
-PATIENCE_SECONDS = 0.25
+PATIENCE_SECONDS = 0.5
 SILENCE_SECONDS = 5.0  # after the broker did not answer it is not asked for so long
 TAKE = """
 local rate, capacity = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -76,13 +76,19 @@ class RateLimiter:
             return BURST_SECONDS
         if time.monotonic() < self._silent_until:
             return None
+        if self._silent_until:
+            self._begin_silence()  # the broker was away: one asks for all
         try:
             found = self._take(keys=[f"bitune:rate:{project_id}"], args=[per_second, per_second * BURST_SECONDS])
         except redis.RedisError as exc:
-            self._silent_until = time.monotonic() + SILENCE_SECONDS
+            self._begin_silence()
             log.warning("rate_not_limited", error=type(exc).__name__)
             return None
+        self._silent_until = 0.0
         return cast(int, found) / 1000  # the client does not type what a script returns
+
+    def _begin_silence(self) -> None:
+        self._silent_until = time.monotonic() + SILENCE_SECONDS
 
 
 def _uncounted() -> UnavailableError:
