@@ -3,9 +3,10 @@
 import hashlib
 import secrets
 from datetime import datetime
+from functools import cache
 from typing import Literal, NamedTuple, get_args
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, select, update
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, bindparam, case, func, literal, select, update
 from sqlalchemy.orm import Session
 
 from core.db.tables import Key, Project
@@ -90,7 +91,8 @@ def authenticate(session: Session, secret: str, *, requests_per_second: int | No
 
     `requests_per_second` is that of a project without a quota of its own.
     """
-    key = session.execute(_select_key(_hash(secret), requests_per_second)).one_or_none()
+    asked = {"secret_sha256": _hash(secret), "requests_per_second": requests_per_second}
+    key = session.execute(_select_key(), asked).one_or_none()
     if key is None:
         raise UnauthenticatedError("invalid_key", "the API key is unknown", hint="make a new key")
     if key.is_revoked:
@@ -119,13 +121,14 @@ def revoke_key(session: Session, project_id: str, key_id: str) -> None:
     key.revoked_at = key.revoked_at or session.scalar(select(func.clock_timestamp()))
 
 
-def _select_key(
-    secret_sha256: str, requests_per_second: int | None
-) -> Select[str, str, list[str], bool, bool, bool, int | None]:
+@cache
+def _select_key() -> Select[str, str, list[str], bool, bool, bool, int | None]:
+    """Made once: every request asks it."""
     own = and_(
         ProjectQuota.project_id == Key.project_id, ProjectQuota.name == literal(QuotaName.REQUESTS_PER_SECOND.value)
     )
-    rate = case((ProjectQuota.project_id.is_(None), requests_per_second), else_=ProjectQuota.value)
+    default = bindparam("requests_per_second", type_=BigInteger)
+    rate = case((ProjectQuota.project_id.is_(None), default), else_=ProjectQuota.value)
     return (
         select(
             Key.id,
@@ -137,7 +140,7 @@ def _select_key(
             rate.label("requests_per_second"),
         )
         .outerjoin(ProjectQuota, own)
-        .where(Key.secret_sha256 == secret_sha256)
+        .where(Key.secret_sha256 == bindparam("secret_sha256"))
     )
 
 

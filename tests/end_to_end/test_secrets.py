@@ -130,5 +130,5 @@ def test_search_finds_what_is_there(story: Story, places: Places) -> None:
     assert ("log test-api", "/nowhere") in find_leaks(places, ["/nowhere"])
     assert ("log test-train", "worker_id") in find_leaks(places, ["worker_id"])
     assert [name for name, _ in find_leaks(places, ["bitune_queued_runs"]) if name.endswith("GET /metrics")]
-    assert [name for name, _ in find_leaks(places, ["dataset_failed"]) if name.endswith("/events")]
+    assert [name for name, _ in find_leaks(places, ["could not be imported"]) if name.endswith("/events")]
     assert [name for name in places if name.startswith("broker bitune:rate:")]
