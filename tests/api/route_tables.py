@@ -114,4 +114,5 @@ REFERENCES = [
     ),
 ]
 REFERENCE_FIELDS = r"(_id|^model|^start_from|^after)$"  # fields so named refer to rows
+IGNORED = {("POST /models/{model_id}/predict", "model")}  # the path names the model
 CURSORS = {"after"}  # compared with ids, never looked up: a foreign one tells nothing

@@ -12,7 +12,7 @@ from core.db.session import SessionFactory
 from core.ids import make_id
 from core.keys import ALL_SCOPES, create_key, ensure_project
 from core.quotas import QuotaName, set_quota
-from tests.api.route_tables import CURSORS, PATH_IDS, REFERENCE_FIELDS, REFERENCES, ROUTES, Json, Reference
+from tests.api.route_tables import CURSORS, IGNORED, PATH_IDS, REFERENCE_FIELDS, REFERENCES, ROUTES, Json, Reference
 from tests.api.worlds import World, dump_tables, make_world
 
 PARAMETER = re.compile(r"\{(\w+)\}")
@@ -70,7 +70,8 @@ def test_every_route_and_every_id_has_a_line_in_the_tables(openapi: Json) -> Non
 
 
 def test_every_reference_has_a_line_in_the_table(openapi: Json) -> None:
-    assert list_references(openapi) == {(reference.route, reference.field) for reference in REFERENCES}
+    named = {(reference.route, reference.field) for reference in REFERENCES}
+    assert list_references(openapi) - IGNORED == named
 
 
 def list_references(openapi: Json) -> set[tuple[str, str]]:

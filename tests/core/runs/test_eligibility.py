@@ -144,7 +144,7 @@ def test_plan_walks_the_index(session: Session, num_finished: int) -> None:
 
     assert "ix_runs_queued" in plan
     assert "Seq Scan on runs" not in plan
-    assert "Bitmap" not in plan
+    assert "Bitmap Heap Scan on runs" not in plan
 
 
 def explain(session: Session) -> str:
