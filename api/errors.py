@@ -52,6 +52,7 @@ class Failure(NamedTuple):
     hint: str = ""
     param: str | None = None
     retryable: bool = False
+    retry_after_seconds: int = RETRY_AFTER_SECONDS
     fields: tuple[FieldError, ...] = ()
 
 
@@ -103,6 +104,7 @@ def describe(error: Exception) -> Failure:
                 hint=error.hint,
                 param=error.param,
                 retryable=error.retryable,
+                retry_after_seconds=error.retry_after_seconds or RETRY_AFTER_SECONDS,
             )
         case RequestValidationError():
             return _describe_validation(error)
@@ -158,7 +160,7 @@ def _http_code(status: int) -> str:
 def _headers(failure: Failure, error: Exception) -> dict[str, str]:
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     if failure.status in {429, 503} or failure.retryable:
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        headers["Retry-After"] = str(failure.retry_after_seconds)
     if failure.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return headers

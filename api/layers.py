@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import render
+from api.limits import RateLimiter
 from core.errors import BituneError, ForbiddenError, TooLargeError, UnauthenticatedError
 from core.ids import make_id
 from core.keys import Principal
@@ -71,9 +72,12 @@ class BodyLimits(NamedTuple):
 class GateLayer:
     """Refuses by headers alone, and stops reading a body at its limit, whatever its headers promised."""
 
-    def __init__(self, app: ASGIApp, *, authenticate: Callable[[str], Principal], limits: BodyLimits) -> None:
+    def __init__(
+        self, app: ASGIApp, *, authenticate: Callable[[str], Principal], limiter: RateLimiter, limits: BodyLimits
+    ) -> None:
         self._app = app
         self._authenticate = authenticate
+        self._limiter = limiter
         self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,7 +86,7 @@ class GateLayer:
             return
         headers = Headers(scope=scope)
         try:
-            await self._admit(scope, headers)
+            await run_in_threadpool(self._admit, scope, headers)
             limit = _find_limit(self._limits, scope)
             _check_length(headers, limit)
         except BituneError as exc:
@@ -90,11 +94,14 @@ class GateLayer:
             return
         await self._run_limited(scope, receive, send, limit)
 
-    async def _admit(self, scope: Scope, headers: Headers) -> None:
-        principal = await run_in_threadpool(self._authenticate, _read_key(headers))
+    def _admit(self, scope: Scope, headers: Headers) -> None:
+        """Key, scope, rate, in one thread: the servers asked may be slow."""
+        principal = self._authenticate(_read_key(headers))
         needed = _needed_scope(scope["method"], scope["path"])
         if needed not in principal.scopes:
             raise ForbiddenError("scope_missing", f"the key lacks the scope '{needed}'", hint="use a key that has it")
+        rate = principal.requests_per_second
+        self._limiter.require(principal.project_id, rate, is_upload=brings_upload(scope))
         scope["state"]["principal"] = principal
 
     async def _run_limited(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
@@ -142,6 +149,11 @@ def is_upload(scope: Scope) -> bool:
     """A form whose file goes to the store while it arrives."""
     content_type = Headers(scope=scope).get("content-type", "")
     return scope["path"] == "/datasets" and content_type.startswith("multipart/form-data")
+
+
+def brings_upload(scope: Scope) -> bool:
+    """Whether it sends bytes to keep, or opens a way for them."""
+    return is_upload(scope) or (scope["method"] == "POST" and scope["path"] == "/uploads")
 
 
 def _needed_scope(method: str, path: str) -> str:

@@ -15,6 +15,7 @@ from api.deadline import DeadlineLayer, Deadlines
 from api.decode_pool import DecodePool
 from api.errors import add_error_handlers
 from api.layers import BodyLimits, GateLayer, RequestIdLayer
+from api.limits import RateLimiter
 from api.model_cache import ModelCache
 from api.openapi import Document
 from api.picture_fetcher import PictureFetcher
@@ -29,6 +30,7 @@ from core.dispatch import Dispatcher
 from core.health import Probes, list_checks
 from core.keys import Principal, authenticate
 from core.log import configure_logging
+from core.quotas import Quotas
 from core.settings import Settings
 from core.storage import Storage
 from core.storage_client import IMPATIENT
@@ -42,17 +44,18 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     settings = settings or Settings()
     configure_logging(settings.log_level)
     services = _make_services(settings)
-    return add_layers(_make_fastapi(services), settings, services.sessions)
+    return add_layers(_make_fastapi(services), settings, services.sessions, services.rate_limiter)
 
 
-def add_layers(app: FastAPI, settings: Settings, sessions: SessionFactory) -> ASGIApp:
+def add_layers(app: FastAPI, settings: Settings, sessions: SessionFactory, limiter: RateLimiter) -> ASGIApp:
     """What every request passes before its route."""
     limits = BodyLimits(
         upload_bytes=settings.max_upload_bytes,
         predict_bytes=settings.max_predict_bytes,
         json_bytes=settings.max_json_bytes,
     )
-    gate = GateLayer(app, authenticate=partial(_authenticate, sessions), limits=limits)
+    authenticate_key = partial(_authenticate, sessions, settings.quota_requests_per_second)
+    gate = GateLayer(app, authenticate=authenticate_key, limiter=limiter, limits=limits)
     deadline = DeadlineLayer(gate, Deadlines(predict_seconds=settings.predict_timeout_seconds))
     return RequestIdLayer(UnreadBodyLayer(deadline))
 
@@ -76,6 +79,8 @@ def _make_services(settings: Settings) -> Services:
         stream_threads=CapacityLimiter(STREAM_THREADS),
         storage=storage,
         dispatcher=dispatcher,
+        quotas=Quotas.from_settings(settings),
+        rate_limiter=RateLimiter(settings.broker_url.get_secret_value()),
         probes=Probes(list_checks(engine, dispatcher, storage)),
         decode_pool=DecodePool.from_settings(settings),
         picture_fetcher=PictureFetcher.from_settings(settings),
@@ -93,6 +98,7 @@ def _make_fastapi(services: Services) -> FastAPI:
         services.decode_pool.close()
         services.picture_fetcher.close()
         services.dispatcher.close()
+        services.rate_limiter.close()
         services.engine.dispose()
 
     app = FastAPI(
@@ -102,7 +108,7 @@ def _make_fastapi(services: Services) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
         dependencies=[Depends(refuse_unknown_parameters)],
-        responses={status: {"model": Problem} for status in (401, 403, 404, 422, 503)},
+        responses={status: {"model": Problem} for status in (401, 403, 404, 422, 429, 503)},
     )
     app.state.services = services
     add_error_handlers(app)
@@ -119,6 +125,6 @@ def _get_document(app: FastAPI) -> Document:
     return app.openapi_schema
 
 
-def _authenticate(sessions: SessionFactory, secret: str) -> Principal:
-    with sessions() as session:
-        return authenticate(session, secret)
+def _authenticate(sessions: SessionFactory, requests_per_second: int | None, secret: str) -> Principal:
+    with sessions.begin() as session:
+        return authenticate(session, secret, requests_per_second=requests_per_second)

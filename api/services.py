@@ -10,12 +10,14 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from api.decode_pool import DecodePool
+from api.limits import RateLimiter
 from api.model_cache import ModelCache
 from api.picture_fetcher import PictureFetcher
 from api.run_watch import RunWatch
 from core.db.session import SessionFactory
 from core.dispatch import Dispatcher
 from core.health import Probes
+from core.quotas import Quotas
 from core.settings import Settings
 from core.storage import Storage
 
@@ -30,6 +32,8 @@ class Services:
     stream_threads: CapacityLimiter  # in which event streams read, so that they leave the others to requests
     storage: Storage
     dispatcher: Dispatcher
+    quotas: Quotas  # the defaults
+    rate_limiter: RateLimiter
     probes: Probes
     decode_pool: DecodePool
     picture_fetcher: PictureFetcher

@@ -13,6 +13,7 @@ from api.services import Services
 from core import datasets
 from core.errors import InvalidInputError, UnsupportedMediaError
 from core.ingest.archives import looks_like_archive
+from core.quotas import charge_bytes, charge_dataset, charge_upload
 from core.storage_errors import StorageUnavailableError
 from core.storage_uploads import StoredObject, StreamedUpload
 
@@ -34,12 +35,13 @@ class ReceivedFile(NamedTuple):
 
 async def receive_file(request: Request, services: Services, project_id: str) -> ReceivedFile:
     """Whatever goes wrong, nothing of the upload stays behind."""
-    upload_id, key = await run_in_threadpool(_start, services, project_id)
+    expected_bytes = int(request.headers.get("content-length", "0"))  # the gate has seen that it is a number
+    upload_id, key = await run_in_threadpool(_start, services, project_id, expected_bytes)
     upload = services.storage.open_upload(key)
     try:
         form = _validate(await _Receiver(upload).receive(request))
         await run_in_threadpool(upload.finish)
-        await run_in_threadpool(_complete, services, upload_id, upload.stored)
+        await run_in_threadpool(_complete, services, project_id, upload_id, upload.stored)
     except StorageUnavailableError:  # to abort would wait for the store once more; the deletion of the row does it
         await run_in_threadpool(abandon, services, upload_id)
         raise
@@ -91,7 +93,9 @@ class _Receiver:
             raise InvalidInputError("file_required", "the form has no `file`", hint="send the archive as `file`")
         if not looks_like_archive(bytes(self._head)):
             raise UnsupportedMediaError(
-                "not_an_archive", "the file is no archive", hint="send a zip, tar or tar.gz with a folder per class"
+                "not_an_archive",
+                "the file is no archive",
+                hint="send a zip, tar, tar.gz or tar.zst with a folder per class",
             )
 
 
@@ -103,14 +107,18 @@ def _validate(fields: dict[str, str]) -> DatasetForm:
         raise RequestValidationError(errors) from exc
 
 
-def _start(services: Services, project_id: str) -> tuple[str, str]:
+def _start(services: Services, project_id: str, expected_bytes: int) -> tuple[str, str]:
+    """Refuses before the bytes come what would be refused after them."""
     with services.transaction() as session:
+        charge_dataset(session, project_id, services.quotas)
+        charge_upload(session, project_id, services.quotas, size_bytes=expected_bytes)
         upload = datasets.start_upload(session, project_id=project_id, filename="archive")
         return upload.id, upload.storage_key
 
 
-def _complete(services: Services, upload_id: str, stored: StoredObject) -> None:
+def _complete(services: Services, project_id: str, upload_id: str, stored: StoredObject) -> None:
     with services.transaction() as session:
+        charge_bytes(session, project_id, services.quotas, size_bytes=stored.size_bytes)
         datasets.complete_upload(session, upload_id, stored)
 
 

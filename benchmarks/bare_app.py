@@ -4,6 +4,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from api.errors import add_error_handlers
+from api.limits import RateLimiter
 from api.main import add_layers
 from core.db.session import make_engine, make_session_factory
 from core.log import configure_logging
@@ -14,7 +15,8 @@ def create_app() -> ASGIApp:
     settings = Settings()
     configure_logging(settings.log_level)
     engine = make_engine(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
-    return add_layers(_make_fastapi(), settings, make_session_factory(engine))
+    limiter = RateLimiter(settings.broker_url.get_secret_value())
+    return add_layers(_make_fastapi(), settings, make_session_factory(engine), limiter)
 
 
 def _make_fastapi() -> FastAPI:

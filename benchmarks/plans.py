@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, text
 
 Node = dict[str, Any]  # of a plan in JSON: its keys depend on its type
+Query = Select[*tuple[Any, ...]]  # of what columns it is does not matter
 
 
 class Execution(NamedTuple):
@@ -14,11 +15,11 @@ class Execution(NamedTuple):
     most_rows: int  # that one node of the plan has read, those that it left out included
 
 
-def explain(connection: Connection, query: Select[str]) -> str:
+def explain(connection: Connection, query: Query) -> str:
     return "\n".join(connection.scalars(text(f"explain (costs off) {_compile(connection, query)}")))
 
 
-def execute_explained(connection: Connection, query: Select[str]) -> Execution:
+def execute_explained(connection: Connection, query: Query) -> Execution:
     options = "analyze, buffers, timing off, format json"  # the clock is read twice, not twice a row
     (explained,) = connection.execute(text(f"explain ({options}) {_compile(connection, query)}")).scalar_one()
     plan = explained["Plan"]
@@ -29,7 +30,7 @@ def execute_explained(connection: Connection, query: Select[str]) -> Execution:
     )
 
 
-def _compile(connection: Connection, query: Select[str]) -> str:
+def _compile(connection: Connection, query: Query) -> str:
     return str(query.compile(connection.engine, compile_kwargs={"literal_binds": True}))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli import backbones, keys
+from cli import backbones, keys, quotas
 from cli.commands import become, make_api_command, make_worker_command
 from cli.demo_command import run_demo
 from cli.doctor import diagnose
@@ -28,6 +28,7 @@ app = typer.Typer(
     help="Fine-tunes image classifiers with Bi-tuning, as a REST API.",
 )
 app.add_typer(keys.app, name="keys")
+app.add_typer(quotas.app, name="quotas")
 app.add_typer(backbones.app, name="backbones")
 
 

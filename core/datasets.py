@@ -4,14 +4,17 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from core import deletions
 from core.db.tables import Dataset, Job, Run, Upload
+from core.db.tenant_tables import ImportSource
 from core.errors import ConflictError, InvalidInputError, NotFoundError
 from core.ids import make_id
+from core.masking import mask_url, name_file
 from core.paging import Page, PageRequest, fetch_page
+from core.quotas import UNLIMITED, Quotas, charge_bytes, charge_dataset
 from core.runs import claims, lifecycle
 from core.runs.types import Claim, RunKind
 from core.states import TERMINAL, RunStatus
@@ -108,20 +111,42 @@ def abandon_upload(session: Session, upload_id: str) -> None:
 
 
 def create_dataset_from_upload(
-    session: Session, *, project_id: str, name: str, upload_id: str, test_fraction: float, metadata: Metadata
+    session: Session,
+    *,
+    project_id: str,
+    name: str,
+    upload_id: str,
+    test_fraction: float,
+    metadata: Metadata,
+    quotas: Quotas = UNLIMITED,
 ) -> DatasetState:
-    upload = session.get_one(Upload, upload_id)
-    if upload.project_id != project_id:
+    charge_dataset(session, project_id, quotas)
+    upload = session.scalars(
+        select(Upload).where(Upload.project_id == project_id, Upload.id == upload_id)
+    ).one_or_none()
+    if upload is None:
         raise NotFoundError("upload_not_found", f"there is no upload '{upload_id}'", param="upload_id")
     return _create(session, upload, name=name, source_url=None, test_fraction=test_fraction, metadata=metadata)
 
 
 def create_dataset_from_url(
-    session: Session, *, project_id: str, name: str, url: str, test_fraction: float, metadata: Metadata
+    session: Session,
+    *,
+    project_id: str,
+    name: str,
+    url: str,
+    test_fraction: float,
+    metadata: Metadata,
+    quotas: Quotas = UNLIMITED,
 ) -> DatasetState:
-    """The importer fetches the bytes into an upload of their own."""
-    upload = start_upload(session, project_id=project_id, filename=url.rsplit("/", 1)[-1][:500] or "archive")
-    return _create(session, upload, name=name, source_url=url, test_fraction=test_fraction, metadata=metadata)
+    """The importer fetches the bytes into an upload of their own; only it sees the whole URL."""
+    charge_dataset(session, project_id, quotas)
+    upload = start_upload(session, project_id=project_id, filename=name_file(url, default="archive")[:500])
+    state = _create(
+        session, upload, name=name, source_url=mask_url(url)[:2048], test_fraction=test_fraction, metadata=metadata
+    )
+    session.add(ImportSource(run_id=state.run.id, url=url))
+    return state
 
 
 def get_dataset(session: Session, project_id: str, dataset_id: str) -> DatasetState:
@@ -161,6 +186,7 @@ def delete_dataset(session: Session, project_id: str, dataset_id: str) -> None:
     if not lifecycle.is_terminal(run):
         lifecycle.request_cancel(session, run.id)
     dataset.deleted_at = session.scalar(select(func.clock_timestamp()))
+    _forget_source(session, run.id)
     deletions.schedule(session, dataset_prefix(dataset.id))
 
 
@@ -175,12 +201,19 @@ def find_dataset_id(session: Session, run_id: str) -> str | None:
     return session.scalar(select(Dataset.id).where(Dataset.run_id == run_id))
 
 
-def record_fetched(session: Session, held: Claim, key: str, stored: StoredObject) -> None:
+def record_fetched(session: Session, held: Claim, key: str, stored: StoredObject, quotas: Quotas = UNLIMITED) -> None:
     """The bytes that a URL returned are in the store now; a later attempt need not fetch them again."""
+    charge_bytes(session, held.project_id, quotas, size_bytes=stored.size_bytes)
     claims.guard(session, held)
     _, upload = get_dataset_of_run(session, held.run_id)
     upload.storage_key = key
     complete_upload(session, upload.id, stored)
+    _forget_source(session, held.run_id)
+
+
+def find_source_url(session: Session, run_id: str) -> str | None:
+    """The whole URL; None once it was fetched, and where the bytes came as an upload."""
+    return session.scalar(select(ImportSource.url).where(ImportSource.run_id == run_id))
 
 
 def finish_import(session: Session, held: Claim, imported: ImportedDataset) -> None:
@@ -220,6 +253,10 @@ def _lock(session: Session, project_id: str, dataset_id: str, *, shared: bool) -
     """By a statement of its own, so that the next one sees what was committed meanwhile."""
     row = select(Dataset.id).where(Dataset.project_id == project_id, Dataset.id == dataset_id)
     session.execute(row.with_for_update(read=shared))
+
+
+def _forget_source(session: Session, run_id: str) -> None:
+    session.execute(delete(ImportSource).where(ImportSource.run_id == run_id))
 
 
 def _refuse_if_needed(session: Session, dataset: Dataset, run: Run) -> None:

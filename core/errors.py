@@ -22,7 +22,8 @@ class BituneError(Exception):
     """Says what happened (`message`) and what to do (`hint`), with a stable snake_case `code`."""
 
     category: ClassVar[ErrorCategory]
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
+    retry_after_seconds: int | None = None  # None leaves it to the edge
 
     def __init__(self, code: str, message: str, *, hint: str = "", param: str | None = None) -> None:
         super().__init__(message)

@@ -44,22 +44,24 @@ _ATTEMPTS = TypeAdapter(list[AttemptState])
 _Row = Row[Job, Run, list[dict[str, Any]] | None, str, str]
 
 
-def find_state(session: Session, project_id: str, job_id: str) -> JobState | None:
+def find_state(session: Session, project_id: str, job_id: str, *, max_running: int | None = None) -> JobState | None:
     """One query; only a job that is queued needs more."""
     rows = session.execute(_select_state(), {"project_id": project_id, "job_id": job_id}).all()
-    states = _make_states(session, rows)
+    states = _make_states(session, rows, max_running)
     return states[0] if states else None
 
 
-def list_states(session: Session, project_id: str, job_ids: list[str]) -> list[JobState]:
+def list_states(
+    session: Session, project_id: str, job_ids: list[str], *, max_running: int | None = None
+) -> list[JobState]:
     """In the order of their ids as given; as many queries as for one."""
     rows = session.execute(_select_states(), {"project_id": project_id, "job_ids": job_ids}).all()
-    states = {state.job.id: state for state in _make_states(session, rows)}
+    states = {state.job.id: state for state in _make_states(session, rows, max_running)}
     return [states[job_id] for job_id in job_ids if job_id in states]
 
 
-def _make_states(session: Session, rows: Sequence[_Row]) -> list[JobState]:
-    waits = explain_waits(session, [row[1] for row in rows])
+def _make_states(session: Session, rows: Sequence[_Row], max_running: int | None) -> list[JobState]:
+    waits = explain_waits(session, [row[1] for row in rows], max_running=max_running)
     return [
         JobState(
             job=job,

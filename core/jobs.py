@@ -13,8 +13,10 @@ from core.db.tables import Attempt, Checkpoint, Dataset, Job, Run
 from core.errors import ConflictError, InvalidInputError, NotFoundError
 from core.ids import make_id
 from core.job_states import JobState, find_state, list_states
+from core.masking import name_file
 from core.metric_series import AttemptSegments
 from core.paging import Page, PageRequest, fetch_page
+from core.quotas import UNLIMITED, Quotas, charge_job
 from core.runs import claims, lifecycle
 from core.runs.types import QUEUES, Claim, RunKind
 from core.specs import ResolvedSpec, TrainingSpec
@@ -65,11 +67,13 @@ def create_job(
     name: str | None,
     metadata: Metadata,
     configured_gpus: int | None = None,
+    quotas: Quotas = UNLIMITED,
 ) -> JobState:
     """With a URL the dataset is created too, and the job waits for its import."""
+    charge_job(session, project_id, quotas)
     _require_enough_gpus(session, spec, configured_gpus)
     get_backbone(session, spec.backbone, spec.backbone_sha256)
-    source = _find_or_create_dataset(session, project_id, dataset_id, dataset_url)
+    source = _find_or_create_dataset(session, project_id, dataset_id, dataset_url, quotas)
     run = lifecycle.submit(
         session,
         project_id=project_id,
@@ -90,20 +94,27 @@ def create_job(
     )
     session.add(job)
     session.flush()
-    return get_job(session, project_id, job.id)
+    return get_job(session, project_id, job.id, quotas)
 
 
-def get_job(session: Session, project_id: str, job_id: str) -> JobState:
-    state = find_state(session, project_id, job_id)
+def get_job(session: Session, project_id: str, job_id: str, quotas: Quotas = UNLIMITED) -> JobState:
+    """By the quotas it says what a queued job waits for."""
+    state = find_state(session, project_id, job_id, max_running=quotas.running_jobs)
     if state is None:
         raise NotFoundError("job_not_found", f"there is no job '{job_id}'", param="job_id")
     return state
 
 
-def list_jobs(session: Session, project_id: str, page: PageRequest, wanted: JobFilter = NO_FILTER) -> Page[JobState]:
+def list_jobs(
+    session: Session,
+    project_id: str,
+    page: PageRequest,
+    wanted: JobFilter = NO_FILTER,
+    quotas: Quotas = UNLIMITED,
+) -> Page[JobState]:
     query = select(Job).where(Job.project_id == project_id, Job.deleted_at.is_(None), *wanted.conditions())
     found = fetch_page(session, query, Job.id, page)
-    states = list_states(session, project_id, [row.id for row in found.rows])
+    states = list_states(session, project_id, [row.id for row in found.rows], max_running=quotas.running_jobs)
     return Page(rows=states, has_more=found.has_more)
 
 
@@ -119,7 +130,9 @@ def pause_job(session: Session, project_id: str, job_id: str) -> JobState:
     return get_job(session, project_id, job_id)
 
 
-def resume_job(session: Session, project_id: str, job_id: str) -> JobState:
+def resume_job(session: Session, project_id: str, job_id: str, quotas: Quotas = UNLIMITED) -> JobState:
+    """Back in the queue it counts like a new one."""
+    charge_job(session, project_id, quotas)
     state = get_job(session, project_id, job_id)
     lifecycle.resume(session, state.run.id)
     return get_job(session, project_id, job_id)
@@ -244,13 +257,19 @@ def _require_enough_gpus(session: Session, spec: TrainingSpec, configured: int |
 
 
 def _find_or_create_dataset(
-    session: Session, project_id: str, dataset_id: str | None, dataset_url: str | None
+    session: Session, project_id: str, dataset_id: str | None, dataset_url: str | None, quotas: Quotas
 ) -> DatasetState:
     require_one_source(dataset_id, dataset_url)
     if dataset_url is not None:
-        name = dataset_url.rsplit("/", 1)[-1][:200] or "dataset"
+        name = name_file(dataset_url, default="dataset")[:200]
         return create_dataset_from_url(
-            session, project_id=project_id, name=name, url=dataset_url, test_fraction=0.2, metadata={}
+            session,
+            project_id=project_id,
+            name=name,
+            url=dataset_url,
+            test_fraction=0.2,
+            metadata={},
+            quotas=quotas,
         )
     return get_trainable_dataset(session, project_id, dataset_id or "")
 

@@ -3,8 +3,15 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _read_limit(value: object) -> object:
+    return None if isinstance(value, str) and value.strip().lower() in {"", "none"} else value
+
+
+Limit = Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(_read_limit)]
 
 
 class Settings(BaseSettings):
@@ -54,6 +61,14 @@ class Settings(BaseSettings):
     max_classes: int = Field(10_000, ge=2)
     import_memory_bytes: int = 2 * 1024**3
     import_timeout_seconds: int = 3600
+
+    # Quotas: what each project may have, where `bitune quotas set` says nothing else; "none" is no limit
+    quota_stored_bytes: Limit = 1024**4
+    quota_datasets: Limit = 1000
+    quota_queued_jobs: Limit = 200
+    quota_running_jobs: Limit = None
+    quota_uploads_at_once: Limit = 8
+    quota_requests_per_second: Limit = Field(200, description="On average; five seconds' worth at once")
 
     # Dataset URLs
     url_allow_http: bool = False

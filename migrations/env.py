@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import create_engine, pool
 
-from core.db import tables  # noqa: F401 - registers every table on the metadata
+from core.db import tables, tenant_tables  # noqa: F401 - register every table on the metadata
 from core.db.base import Base
 from core.settings import Settings
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from core import datasets, jobs
 from core.errors import InvalidInputError
+from core.quotas import QuotaError
 from core.runs import claims
 from core.runs.types import Claim, FailureClass, GpuOffer, LostClaimError, RunKind, Signal
 from worker.context import WorkerContext
@@ -55,6 +56,7 @@ def _claim(context: WorkerContext, offer: GpuOffer) -> Claim | None:
             worker_id=context.worker_id,
             lease_seconds=context.settings.lease_seconds,
             gpus=offer,
+            max_running=context.settings.quota_running_jobs if context.settings.worker_queue == "train" else None,
         )
         if held is not None:
             structlog.contextvars.bind_contextvars(
@@ -89,7 +91,7 @@ def execute(context: WorkerContext, held: Claim, devices: list[str]) -> None:
             _end(context, beat, partial(_stop, held=held, signal=stop.signal))
         except AttemptFailedError as exc:
             _fail(context, held, beat, exc)
-        except InvalidInputError as exc:
+        except (InvalidInputError, QuotaError) as exc:
             _fail(context, held, beat, describe_error(exc))
         except OUTAGES as exc:
             log.warning("run_handed_back", error=type(exc).__name__)

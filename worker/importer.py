@@ -10,6 +10,7 @@ from core.ingest.errors import FetchInterruptedError, ImportRejectedError, Inges
 from core.ingest.fetch import fetch
 from core.ingest.limits import IngestLimits
 from core.ingest.urls import UrlPolicy
+from core.quotas import Quotas
 from core.runs.types import Claim, FailureClass, StatusReason
 from core.storage_keys import dataset_attempt_prefix, fetched_key
 from worker.context import WorkerContext
@@ -22,7 +23,8 @@ def run_import(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: P
     """Runs one attempt until the dataset is ready; every other end is raised for the caller to settle."""
     with context.transaction() as session:
         dataset, upload = datasets.get_dataset_of_run(session, held.run_id)
-    _Import(context, held, beat, work_dir, dataset, upload).run()
+        source_url = datasets.find_source_url(session, held.run_id)
+    _Import(context, held, beat, work_dir, dataset, upload, source_url).run()
 
 
 class _Import:
@@ -36,6 +38,7 @@ class _Import:
         work_dir: Path,
         dataset: Dataset,
         upload: Upload,
+        source_url: str | None,
     ) -> None:
         self._context = context
         self._held = held
@@ -44,6 +47,7 @@ class _Import:
         self._work_dir = work_dir
         self._dataset = dataset
         self._upload = upload
+        self._source_url = source_url
 
     def run(self) -> None:
         """An import leaves nothing behind to go on from, so a stop ends it at once.
@@ -59,7 +63,7 @@ class _Import:
     def _run(self) -> None:
         archive = self._work_dir / "archive"
         if self._upload.sha256 is None:
-            self._fetch(self._dataset.source_url or "", archive)
+            self._fetch(self._source_url or "", archive)
         else:
             self._download(archive, self._upload.sha256)
         self._stop_if_asked()
@@ -91,10 +95,11 @@ class _Import:
         self._spool(url, archive)
         storage, key = self._context.storage, fetched_key(self._upload.id, self._held.attempt)
         stored = self._ending.prepare(lambda: storage.put_file(key, archive))
+        quotas = Quotas.from_settings(self._context.settings)
 
         def record() -> None:
             with self._context.transaction() as session:
-                datasets.record_fetched(session, self._held, key, stored)
+                datasets.record_fetched(session, self._held, key, stored, quotas)
 
         self._ending.prepare(record)
 

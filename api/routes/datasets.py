@@ -41,7 +41,7 @@ CREATE_BODY: dict[str, Any] = {  # OpenAPI by hand: the route streams its body
                     "type": "object",
                     "required": ["file", "name"],
                     "properties": {
-                        "file": {"type": "string", "format": "binary", "description": "zip, tar or tar.gz"},
+                        "file": {"type": "string", "format": "binary", "description": "zip, tar, tar.gz or tar.zst"},
                         "name": {"type": "string"},
                         "test_fraction": {"type": "number", "default": 0.2},
                     },
@@ -136,6 +136,7 @@ def _create_from_url(
             url=body.url,
             test_fraction=body.test_fraction,
             metadata=body.metadata,
+            quotas=services.quotas,
         )
         return _answer(state)
 
@@ -153,6 +154,7 @@ def _create_from_file(
             name=received.form.name,
             test_fraction=received.form.test_fraction,
             metadata={},
+            quotas=services.quotas,
         )
         return _answer(state)
 

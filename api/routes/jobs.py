@@ -67,6 +67,7 @@ def create_job(body: JobCreate, services: ServicesDep, principal: PrincipalDep, 
             name=body.name,
             metadata=body.metadata,
             configured_gpus=services.settings.configured_gpus,
+            quotas=services.quotas,
         )
         return created(render_job(state), status_code=202, location=f"/jobs/{state.job.id}")
 
@@ -76,6 +77,7 @@ def create_job(body: JobCreate, services: ServicesDep, principal: PrincipalDep, 
 @router.get("")
 def list_jobs(
     session: SessionDep,
+    services: ServicesDep,
     principal: PrincipalDep,
     page: PageDep,
     metadata: MetadataFilterDep,
@@ -84,7 +86,7 @@ def list_jobs(
 ) -> ListOf[JobOut]:
     """The newest first; `metadata[team]=pv` lists what carries this label."""
     wanted = JobFilter(status=status, name=name, metadata=metadata)
-    found = jobs.list_jobs(session, principal.project_id, page, wanted)
+    found = jobs.list_jobs(session, principal.project_id, page, wanted, services.quotas)
     return render_list([render_job(state) for state in found.rows], has_more=found.has_more)
 
 
@@ -115,8 +117,8 @@ def pause_job(job_id: JobId, session: SessionDep, principal: PrincipalDep) -> Jo
 
 
 @router.post("/{job_id}/resume", status_code=202, responses={409: {"model": Problem}})
-def resume_job(job_id: JobId, session: SessionDep, principal: PrincipalDep) -> JobOut:
-    return render_job(jobs.resume_job(session, principal.project_id, job_id))
+def resume_job(job_id: JobId, session: SessionDep, services: ServicesDep, principal: PrincipalDep) -> JobOut:
+    return render_job(jobs.resume_job(session, principal.project_id, job_id, services.quotas))
 
 
 @router.delete("/{job_id}", status_code=204, responses={409: {"model": Problem}})

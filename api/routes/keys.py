@@ -22,7 +22,14 @@ def create_key(body: KeyCreate, services: ServicesDep, principal: PrincipalDep, 
     """The secret is shown in this answer alone, and not again to a retry with the same `Idempotency-Key`."""
 
     def create(session: Session) -> Answer:
-        new = keys.create_key(session, project_id=principal.project_id, name=body.name, scopes=tuple(body.scopes))
+        new = keys.create_key(
+            session,
+            project_id=principal.project_id,
+            name=body.name,
+            scopes=tuple(body.scopes),
+            expires_at=body.expires_at,
+            expires_in_days=body.expires_in_days,
+        )
         key = keys.get_key(session, principal.project_id, new.id)
         shown = KeyCreated(secret=new.secret, **render_key(key).model_dump())
         return created(shown, status_code=201, location=f"/keys/{key.id}")

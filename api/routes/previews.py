@@ -18,6 +18,7 @@ from core.backbones import list_backbones
 from core.db.tables import Backbone
 from core.ingest.urls import UrlPolicy, check_url
 from core.previews import Preview, find_subject, preview
+from core.quotas import charge_job
 from core.runs import lifecycle
 from core.specs import BackboneDescription
 from core.speeds import Estimate, JobSize
@@ -100,7 +101,10 @@ async def _wait_for_estimate(
 def _find_or_probe(services: Services, project_id: str, size: JobSize) -> tuple[Estimate | None, str | None]:
     with services.transaction() as session:
         estimate = speeds.find_estimate(session, size)
-        return estimate, None if estimate is not None else speeds.request_probe(session, project_id, size).id
+        if estimate is not None:
+            return estimate, None
+        charge_job(session, project_id, services.quotas)
+        return None, speeds.request_probe(session, project_id, size).id
 
 
 def _find(services: Services, size: JobSize) -> Estimate | None:

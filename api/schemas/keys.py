@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from api.schemas.common import ApiModel, Name
 from core.db.tables import Key
@@ -11,10 +11,14 @@ from core.keys import Scope
 
 
 class KeyCreate(ApiModel):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "line-3", "scopes": ["read", "predict"]}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "line-3", "scopes": ["read", "predict"], "expires_in_days": 90}]}
+    )
 
     name: Name
     scopes: list[Scope] = Field(default=["read", "write", "predict"], min_length=1)
+    expires_at: AwareDatetime | None = Field(None, description="When it ends; never, unless it is revoked")
+    expires_in_days: int | None = Field(None, ge=1, le=3650, description="Instead of `expires_at`")
 
 
 class KeyOut(ApiModel):
@@ -25,6 +29,7 @@ class KeyOut(ApiModel):
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    last_used_at: datetime | None = Field(description="To the minute")
 
 
 class KeyCreated(KeyOut):
@@ -39,4 +44,5 @@ def render_key(key: Key) -> KeyOut:
         created_at=key.created_at,
         expires_at=key.expires_at,
         revoked_at=key.revoked_at,
+        last_used_at=key.last_used_at,
     )

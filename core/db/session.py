@@ -31,6 +31,7 @@ def make_engine(database_url: str, *, pool_size: int = 10) -> Engine:
         pool_timeout=5,
         pool_pre_ping=True,
         connect_args=_CONNECT_ARGS,
+        hide_parameters=True,  # an error that is logged must not show what a row holds
     )
 
 

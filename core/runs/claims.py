@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from core.db.tables import Attempt, Run
-from core.runs.eligibility import find_best
+from core.runs.eligibility import Best, find_best, has_status
 from core.runs.transitions import (
     charge,
     close_attempt,
@@ -21,17 +21,29 @@ from core.runs.transitions import (
 from core.runs.types import NO_GPUS, Claim, FailureClass, GpuOffer, LostClaimError, RunKind, Signal, StatusReason
 from core.states import EventType, RunStatus
 
+CLAIM_LOCK = 0x636C6D  # "clm": the class of advisory locks by project
+
 
 def claim(
-    session: Session, *, queue: str, worker_id: str, lease_seconds: float, gpus: GpuOffer = NO_GPUS
+    session: Session,
+    *,
+    queue: str,
+    worker_id: str,
+    lease_seconds: float,
+    gpus: GpuOffer = NO_GPUS,
+    max_running: int | None = None,
 ) -> Claim | None:
     """Takes the best eligible run: highest priority, then the project with fewest running, then the oldest.
 
-    Runs that want more GPUs than are free are passed over, but for the one that this worker is reserved for.
+    Runs that want more GPUs than are free are passed over, but for the one that this worker is reserved for; so are
+    those of projects that run `max_running` already, or as many as their own quota says.
     """
-    run_id = find_best(session, queue=queue, worker_id=worker_id, gpus=gpus)
-    if run_id is None:
+    best = find_best(session, queue=queue, worker_id=worker_id, gpus=gpus, max_running=max_running)
+    while best is not None and not _may_start(session, queue, best):
+        best = find_best(session, queue=queue, worker_id=worker_id, gpus=gpus, max_running=max_running)
+    if best is None:
         return None
+    run_id = best.run_id
     run = session.execute(
         update(Run)
         .where(Run.id == run_id, Run.status == RunStatus.QUEUED)
@@ -51,6 +63,19 @@ def claim(
     session.add(make_event(run_id, run.event_seq, EventType.STARTED, f"attempt {run.attempt} started on {worker_id}"))
     taken = gpus.default if run.gpus is None else run.gpus
     return Claim(run_id, run.project_id, RunKind(run.kind), run.attempt, gpus=taken)
+
+
+def _may_start(session: Session, queue: str, best: Best) -> bool:
+    """Counts again while no other worker can start a run of the project: all have seen the same room for one."""
+    if best.max_running is None:
+        return True
+    with session.begin_nested() as counting:
+        session.execute(select(func.pg_advisory_xact_lock(CLAIM_LOCK, func.hashtext(best.project_id))))
+        running = (has_status(Run, RunStatus.RUNNING), Run.queue == queue, Run.project_id == best.project_id)
+        has_room = (session.scalar(select(func.count()).where(*running)) or 0) < best.max_running
+        if not has_room:
+            counting.rollback()  # gives the lock back: two workers that hold one each must not wait for each other
+    return has_room
 
 
 def beat(session: Session, held: Claim, *, lease_seconds: float, progress: BaseModel | None = None) -> Signal:

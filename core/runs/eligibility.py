@@ -1,6 +1,7 @@
 """Which queued run a worker takes next: found by index, however many runs are queued or finished."""
 
 from functools import cache
+from typing import NamedTuple
 
 from sqlalchemy import (
     CTE,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
+    null,
     or_,
     select,
     true,
@@ -25,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from core.db.tables import Run
+from core.db.tenant_tables import RUNNING_JOBS, ProjectQuota
 from core.runs.types import GpuOffer
 from core.states import RunStatus
 
@@ -33,21 +36,45 @@ ONE: ColumnElement[int] = literal_column("1")
 QUEUE = bindparam("queue", type_=String, literal_execute=True)
 WORKER_ID = bindparam("worker_id", type_=String)
 FREE_GPUS = bindparam("free_gpus", type_=Integer)
+MAX_RUNNING = bindparam("max_running", type_=Integer)
 DEFAULT_GPUS = bindparam("default_gpus", type_=Integer)
 
 
-def find_best(session: Session, *, queue: str, worker_id: str, gpus: GpuOffer) -> str | None:
-    """The id of the best eligible run, locked; one that another worker has locked is passed over."""
-    return session.scalar(select_best(), make_parameters(queue=queue, worker_id=worker_id, gpus=gpus))
+class Best(NamedTuple):
+    """A run that may be claimed, and how many of its queue its project may run at once; None is no limit."""
+
+    run_id: str
+    project_id: str
+    max_running: int | None
 
 
-def make_parameters(*, queue: str, worker_id: str, gpus: GpuOffer) -> dict[str, str | int]:
+def find_best(
+    session: Session, *, queue: str, worker_id: str, gpus: GpuOffer, max_running: int | None = None
+) -> Best | None:
+    """The best eligible run, locked; one that another worker has locked is passed over.
+
+    `max_running` is that of a project without a quota of its own.
+    """
+    parameters = make_parameters(queue=queue, worker_id=worker_id, gpus=gpus, max_running=max_running)
+    row = session.execute(select_best(), parameters).one_or_none()
+    return None if row is None else Best(*row)
+
+
+def make_parameters(
+    *, queue: str, worker_id: str, gpus: GpuOffer, max_running: int | None = None
+) -> dict[str, str | int | None]:
     """What `select_best` asks for."""
-    return {"queue": queue, "worker_id": worker_id, "free_gpus": gpus.free, "default_gpus": gpus.default}
+    return {
+        "queue": queue,
+        "worker_id": worker_id,
+        "free_gpus": gpus.free,
+        "default_gpus": gpus.default,
+        "max_running": max_running,
+    }
 
 
 @cache
-def select_best() -> Select[str]:
+def select_best() -> Select[str, str, int | None]:
     """Groups (a priority and a project) are tried best first, and a row is locked only once it is taken.
 
     To lock the best of each group before choosing would hide the last runs of all groups from the workers beside
@@ -55,7 +82,8 @@ def select_best() -> Select[str]:
     """
     group = _order_groups()
     taken = _find_eligible(group).with_for_update(skip_locked=True).lateral("taken")
-    return select(taken.c.id).select_from(group.join(taken, true())).limit(ONE)
+    best = select(taken.c.id, group.c.project_id, group.c.max_running)
+    return best.select_from(group.join(taken, true())).limit(ONE)
 
 
 def is_claimable(run: type[Run] = Run) -> tuple[ColumnElement[bool], ...]:
@@ -79,16 +107,29 @@ def has_status(run: type[Run], status: RunStatus) -> ColumnElement[bool]:
 
 
 def _order_groups() -> Subquery:
-    """The groups with an eligible run: highest priority, then fewest running, then the oldest run."""
+    """The groups with an eligible run and room for it: highest priority, then fewest running, then the oldest run."""
     group = _list_groups()
     oldest = _find_eligible(group).lateral("oldest")
     running = _count_running()
+    num_running = func.coalesce(running.c.count, 0)
+    max_running = case((ProjectQuota.project_id.is_(None), MAX_RUNNING), else_=ProjectQuota.value)
+    own_quota = and_(ProjectQuota.project_id == group.c.project_id, ProjectQuota.name == _quota_name())
     return (
-        select(group.c.priority, group.c.project_id)
-        .select_from(group.join(oldest, true()).outerjoin(running, running.c.project_id == group.c.project_id))
-        .order_by(group.c.priority.desc(), func.coalesce(running.c.count, 0), oldest.c.id)
+        select(group.c.priority, group.c.project_id, max_running.label("max_running"))
+        .select_from(
+            group.join(oldest, true())
+            .outerjoin(running, running.c.project_id == group.c.project_id)
+            .outerjoin(ProjectQuota, own_quota)
+        )
+        .where(or_(max_running.is_(None), num_running < max_running))
+        .order_by(group.c.priority.desc(), num_running, oldest.c.id)
         .subquery("ordered")
     )
+
+
+def _quota_name() -> ColumnElement[str]:
+    """Of the queue that trains; imports have none."""
+    return case((literal_column("'train'") == QUEUE, literal_column(f"'{RUNNING_JOBS}'")), else_=null())
 
 
 def _list_groups() -> CTE:

@@ -8,6 +8,7 @@ from sqlalchemy import Interval, ScalarSelect, and_, func, or_, select, type_coe
 from sqlalchemy.orm import Session, aliased
 
 from core.db.tables import Run, Worker
+from core.db.tenant_tables import RUNNING_JOBS, ProjectQuota
 from core.runs.eligibility import find_awaited_status, has_status
 from core.states import RunStatus
 from core.workers import list_online
@@ -25,14 +26,19 @@ def explain_wait(session: Session, run: Run) -> Wait | None:
     return explain_waits(session, [run]).get(run.id)
 
 
-def explain_waits(session: Session, runs: Iterable[Run]) -> dict[str, Wait]:
-    """Of those that are queued, by their ids; two queries, however many there are."""
+def explain_waits(session: Session, runs: Iterable[Run], *, max_running: int | None = None) -> dict[str, Wait]:
+    """Of those that are queued, by their ids; two queries, however many there are.
+
+    `max_running` is that of a project without a quota of its own.
+    """
     queued = {run.id: run for run in runs if run.status == RunStatus.QUEUED}
     if not queued:
         return {}
     online = list_online(session)
     return {
-        place.run_id: Wait(position=place.earlier + 1, reason=_find_reason(queued[place.run_id], place, online))
+        place.run_id: Wait(
+            position=place.earlier + 1, reason=_find_reason(queued[place.run_id], place, online, max_running)
+        )
         for place in _find_places(session, list(queued))
     }
 
@@ -44,12 +50,23 @@ class _Place(NamedTuple):
     earlier: int
     awaited_status: str | None
     rest: timedelta  # negative once it is over
+    running: int  # of its project in its queue
+    has_own_quota: bool
+    own_quota: int | None
 
 
 def _find_places(session: Session, run_ids: list[str]) -> list[_Place]:
     rest = type_coerce(Run.run_after - func.clock_timestamp(), Interval)
-    query = select(Run.id, _count_earlier(), find_awaited_status(Run), rest).where(Run.id.in_(run_ids))
-    return [_Place(*row) for row in session.execute(query)]
+    own = select(ProjectQuota.value).where(ProjectQuota.project_id == Run.project_id, ProjectQuota.name == RUNNING_JOBS)
+    quota = (own.exists(), own.scalar_subquery())
+    query = select(Run.id, _count_earlier(), find_awaited_status(Run), rest, _count_running(), *quota)
+    return [_Place(*row) for row in session.execute(query.where(Run.id.in_(run_ids)))]
+
+
+def _count_running() -> ScalarSelect[int]:
+    other = aliased(Run)
+    running = (other.queue == Run.queue, other.project_id == Run.project_id, has_status(other, RunStatus.RUNNING))
+    return select(func.count()).where(*running).scalar_subquery()
 
 
 def _count_earlier() -> ScalarSelect[int]:
@@ -60,21 +77,22 @@ def _count_earlier() -> ScalarSelect[int]:
     return query.scalar_subquery()
 
 
-def _find_reason(run: Run, place: _Place, workers: list[Worker]) -> str:
+def _find_reason(run: Run, place: _Place, workers: list[Worker], max_running: int | None) -> str:
     if run.waits_for_run_id is not None and place.awaited_status != RunStatus.SUCCEEDED:
         return "the dataset is being imported"
     online = [worker for worker in workers if worker.queue == run.queue]
-    if not online:
-        return "no worker is online"
     fitting = [worker for worker in online if worker.gpus >= (run.gpus or 0)]
     if not fitting:
-        return f"no worker with {run.gpus} GPUs is online"
+        return f"no worker with {run.gpus} GPUs is online" if online else "no worker is online"
     if run.reserved_worker_id is not None:
         return f"a worker takes no other job until it has {run.gpus} free GPUs"
     if place.rest > timedelta():
         return (
             f"rests after its last attempt: the next one starts in {place.rest.total_seconds():.0f} s at the earliest"
         )
+    limit = place.own_quota if place.has_own_quota else max_running
+    if limit is not None and place.running >= limit:
+        return f"the project runs as many jobs at once as it may ({limit})"
     return _describe_busy(run, fitting)
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -31,6 +32,19 @@ def api_settings(settings: Settings) -> Settings:
 
 @pytest.fixture(scope="session")
 def api_url(api_settings: Settings) -> Iterator[str]:
+    with serve(api_settings) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def other_api_url(api_settings: Settings) -> Iterator[str]:
+    """A second API on the same servers, which shares nothing else with the first."""
+    with serve(api_settings) as url:
+        yield url
+
+
+@contextmanager
+def serve(api_settings: Settings) -> Iterator[str]:
     server = ApiServer(uvicorn.Config(create_app(api_settings), host="127.0.0.1", port=0, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()

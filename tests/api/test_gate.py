@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ from structlog.testing import capture_logs
 from api.errors import add_error_handlers
 from api.layers import RequestIdLayer
 from core.db.session import SessionFactory
-from core.db.tables import Deletion, Upload
+from core.db.tables import Deletion, Key, Upload
 from core.keys import create_key, ensure_project
 
 
@@ -38,6 +39,41 @@ def test_key_works_until_it_is_revoked(client: httpx.Client, api_url: str) -> No
     assert client.delete(f"/keys/{made['id']}").status_code == 204
 
     assert httpx.get(f"{api_url}/jobs", headers=headers, trust_env=False).status_code == 401
+
+
+def test_key_is_revoked_for_every_process_at_once(client: httpx.Client, api_url: str, other_api_url: str) -> None:
+    made = client.post("/keys", json={"name": "line-3", "scopes": ["read"]}).json()
+    headers = {"Authorization": f"Bearer {made['secret']}"}
+    urls = [f"{api_url}/jobs", f"{other_api_url}/jobs"]
+    assert [httpx.get(url, headers=headers, trust_env=False).status_code for url in urls] == [200, 200]
+
+    client.delete(f"/keys/{made['id']}")
+
+    answers = [httpx.get(url, headers=headers, trust_env=False) for url in urls]
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(401, "key_revoked")] * 2
+
+
+def test_key_expires_and_says_so(client: httpx.Client, sessions: SessionFactory) -> None:
+    made = client.post("/keys", json={"name": "line-3", "scopes": ["read"], "expires_in_days": 1}).json()
+    headers = {"Authorization": f"Bearer {made['secret']}"}
+    assert made["expires_at"] is not None
+    assert client.get("/jobs", headers=headers).status_code == 200
+    with sessions.begin() as session:
+        session.get_one(Key, made["id"]).expires_at = datetime.now(UTC)
+
+    answer = client.get("/jobs", headers=headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "key_expired")
+
+
+def test_key_shows_when_it_was_used_last(client: httpx.Client) -> None:
+    made = client.post("/keys", json={"name": "line-3", "scopes": ["read"]}).json()
+    assert made["last_used_at"] is None
+
+    client.get("/jobs", headers={"Authorization": f"Bearer {made['secret']}"})
+
+    shown = {key["id"]: key["last_used_at"] for key in client.get("/keys").json()["data"]}
+    assert shown[made["id"]] is not None
 
 
 @pytest.mark.parametrize(

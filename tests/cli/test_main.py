@@ -10,7 +10,8 @@ from typer.testing import CliRunner, Result
 from cli.environment import make_environment
 from cli.main import app
 from core.db.session import SessionFactory
-from core.keys import authenticate
+from core.errors import UnauthenticatedError
+from core.keys import authenticate, ensure_project
 from core.settings import Settings
 from core.storage import Storage
 from core.storage_keys import INSTALLATION_KEY
@@ -35,6 +36,43 @@ def test_unknown_scope_is_said_in_a_sentence(environment: dict[str, str]) -> Non
     result = run(environment, "keys", "create", "--name", "ci", "--scopes", "everything")
     assert result.exit_code == 1
     assert "no such scope: everything" in result.stderr
+
+
+def test_keys_are_listed_and_revoked(environment: dict[str, str], session: Session) -> None:
+    secret = run(environment, "keys", "create", "--name", "ci", "--expires-in-days", "30").stdout.strip()
+    key_id = authenticate(session, secret).key_id
+    session.commit()
+    wide = environment | {"COLUMNS": "200"}
+    assert key_id in run(wide, "keys", "list").stdout
+
+    assert run(environment, "keys", "revoke", key_id).exit_code == 0
+
+    with pytest.raises(UnauthenticatedError, match="revoked"):
+        authenticate(session, secret)
+    assert "revoked" in run(wide, "keys", "list").stdout
+
+
+def test_quota_is_set_shown_and_reset(environment: dict[str, str], session: Session) -> None:
+    def show() -> list[list[str]]:
+        return [line.split() for line in run(environment, "quotas", "show").stdout.splitlines() if "datasets" in line]
+
+    ensure_project(session)
+    session.commit()
+    run(environment, "quotas", "set", "datasets", "7")
+    assert show() == [["│", "datasets", "│", "7", "│", "0", "│", "1000", "│"]]
+
+    run(environment, "quotas", "set", "datasets", "none")
+    assert show()[0][3] == "none"
+
+    run(environment, "quotas", "set", "datasets", "default")
+    assert show()[0][3] == "1000"
+
+
+def test_wrong_quota_is_said_in_a_sentence(environment: dict[str, str], session: Session) -> None:
+    ensure_project(session)
+    session.commit()
+    assert "neither a number" in run(environment, "quotas", "set", "datasets", "many").stderr
+    assert "no project 'x'" in run(environment, "quotas", "show", "--project", "x").stderr
 
 
 @pytest.fixture

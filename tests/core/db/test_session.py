@@ -1,7 +1,9 @@
 import socket
 from typing import Any
 
-from sqlalchemy import Engine
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DataError
 
 
 def test_vanished_host_is_noticed(engine: Engine) -> None:
@@ -16,3 +18,10 @@ def test_vanished_host_is_noticed(engine: Engine) -> None:
             sock.detach()
 
     assert options == [1, 4, 10_000]
+
+
+def test_error_of_a_statement_does_not_show_its_values(engine: Engine) -> None:
+    with engine.connect() as connection, pytest.raises(DataError) as caught:
+        connection.execute(text("select length(:secret) / 0"), {"secret": "canary"})
+
+    assert "canary" not in str(caught.value)

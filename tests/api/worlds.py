@@ -1,0 +1,126 @@
+"""A project with one row of each kind."""
+
+import json
+from typing import NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.datasets import start_upload
+from core.db.base import Base
+from core.db.tables import Checkpoint, Job, Key, Model
+from core.ids import make_id
+from core.inference.model_card import Evaluation, ModelCard
+from core.inference.preprocessing import Preprocessing
+from core.keys import create_key, ensure_project
+from core.resolution import BackboneFacts, DatasetFacts, resolve
+from core.specs import TrainingSpec
+from core.trainer_protocol import Lineage
+from tests.factories import make_dataset, make_job
+
+SHA256 = "a" * 64
+
+
+class World(NamedTuple):
+    project_id: str
+    dataset_id: str
+    job_id: str
+    checkpoint_id: str
+    model_id: str
+    key_id: str
+    upload_id: str
+
+
+def make_world(session: Session, project: str) -> World:
+    project_id = ensure_project(session, project)
+    dataset = make_dataset(session, project_id=project_id)
+    job = make_job(session, project_id=project_id, dataset=dataset)
+    return World(
+        project_id=project_id,
+        dataset_id=dataset.id,
+        job_id=job.id,
+        checkpoint_id=make_checkpoint(session, job),
+        model_id=make_model(session, job),
+        key_id=create_key(session, project_id=project_id, name="a", scopes=("read",)).id,
+        upload_id=start_upload(session, project_id=project_id, filename="a.zip").id,
+    )
+
+
+def make_checkpoint(session: Session, job: Job) -> str:
+    checkpoint = Checkpoint(
+        id=make_id("ckpt"),
+        project_id=job.project_id,
+        job_id=job.id,
+        attempt=1,
+        step=1,
+        epoch=1,
+        is_best=True,
+        manifest_sha256=SHA256,
+        size_bytes=1,
+        metrics={},
+    )
+    session.add(checkpoint)
+    session.flush()
+    return checkpoint.id
+
+
+def make_model(session: Session, job: Job) -> str:
+    model = Model(
+        id=make_id("model"),
+        project_id=job.project_id,
+        job_id=job.id,
+        attempt=1,
+        weights_sha256=SHA256,
+        weights_size_bytes=1,
+        card_sha256=SHA256,
+        card_size_bytes=1,
+        card=make_card(job).model_dump(mode="json"),
+    )
+    session.add(model)
+    session.flush()
+    return model.id
+
+
+def make_card(job: Job) -> ModelCard:
+    facts = DatasetFacts(class_counts={"a": 10, "b": 10}, val_samples=4, test_samples=4)
+    evaluation = Evaluation(
+        split="test",
+        num_samples=4,
+        accuracy=1,
+        accuracy_interval=(0.5, 1),
+        loss=0,
+        calibration_error=0,
+        calibration_error_before=0,
+        classes=[],
+        confusion_matrix=None,
+        most_confused=[],
+        worst_mistakes=[],
+        comparisons=[],
+    )
+    return ModelCard(
+        classes=["a", "b"],
+        backbone="tiny",
+        backbone_sha256=SHA256,
+        num_features=8,
+        preprocessing=Preprocessing(
+            image_size=64, resize_size=73, interpolation="bilinear", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
+        ),
+        weights_sha256=SHA256,
+        encoder="query",
+        temperature=1,
+        metrics={},
+        evaluation=evaluation,
+        spec=resolve(TrainingSpec(backbone="tiny"), facts, BackboneFacts(sha256=SHA256, image_size=64)),
+        lineage=Lineage(job_id=job.id, dataset_id=job.dataset_id, dataset_sha256=SHA256, attempt=1, code_version="0"),
+    )
+
+
+def dump_tables(session: Session) -> dict[str, list[str]]:
+    """Every row of every table as a text; but for when a key was used, which every request may write."""
+    return {
+        table.name: sorted(
+            json.dumps({key: value for key, value in row.items() if key != Key.last_used_at.key}, default=str)
+            for row in session.execute(select(table)).mappings()
+        )
+        for table in Base.metadata.sorted_tables
+    }
