@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from api.forms import PartBytes, PartEnded, PartStarted, read_form
 from api.schemas.datasets import DatasetForm
 from api.services import Services
-from core import datasets
+from core import uploads
 from core.errors import InvalidInputError, UnsupportedMediaError
 from core.ingest.archives import looks_like_archive
 from core.storage_errors import StorageUnavailableError
@@ -100,15 +100,20 @@ def _validate(fields: dict[str, str]) -> DatasetForm:
 
 def _start(services: Services, project_id: str) -> tuple[str, str]:
     with services.transaction() as session:
-        upload = datasets.start_upload(session, project_id=project_id, filename="archive")
+        upload = uploads.start_upload(
+            session,
+            project_id=project_id,
+            filename="archive",
+            lifetime_hours=services.settings.upload_lifetime_hours,
+        )
         return upload.id, upload.storage_key
 
 
 def _complete(services: Services, upload_id: str, stored: StoredObject) -> None:
     with services.transaction() as session:
-        datasets.complete_upload(session, upload_id, stored)
+        uploads.complete_upload(session, upload_id, stored)
 
 
 def _abandon(services: Services, upload_id: str) -> None:
     with services.transaction() as session:
-        datasets.abandon_upload(session, upload_id)
+        uploads.abandon_upload(session, upload_id)

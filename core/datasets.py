@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from core import deletions
+from core import deletions, uploads
 from core.db.tables import Dataset, Job, Run, Upload
 from core.errors import ConflictError, InvalidInputError, NotFoundError
 from core.ids import make_id
@@ -64,35 +64,10 @@ def require_one_source(dataset_id: str | None, dataset_url: str | None) -> None:
         )
 
 
-def start_upload(session: Session, *, project_id: str, filename: str) -> Upload:
-    upload_id = make_id("upload")
-    upload = Upload(
-        id=upload_id, project_id=project_id, filename=filename, storage_key=upload_prefix(upload_id) + "archive"
-    )
-    session.add(upload)
-    session.flush()
-    return upload
-
-
-def complete_upload(session: Session, upload_id: str, stored: StoredObject) -> None:
-    upload = session.get_one(Upload, upload_id)
-    upload.size_bytes = stored.size_bytes
-    upload.sha256 = stored.sha256
-    upload.completed_at = session.scalar(select(func.clock_timestamp()))
-
-
-def abandon_upload(session: Session, upload_id: str) -> None:
-    """Called when the body broke off or was refused: the row goes now, its bytes soon."""
-    session.delete(session.get_one(Upload, upload_id))
-    deletions.schedule(session, upload_prefix(upload_id))
-
-
 def create_dataset_from_upload(
     session: Session, *, project_id: str, name: str, upload_id: str, test_fraction: float, metadata: Metadata
 ) -> DatasetState:
-    upload = session.get_one(Upload, upload_id)
-    if upload.project_id != project_id:
-        raise NotFoundError("upload_not_found", f"there is no upload '{upload_id}'", param="upload_id")
+    upload = uploads.take_upload(session, project_id, upload_id)
     return _create(session, upload, name=name, source_url=None, test_fraction=test_fraction, metadata=metadata)
 
 
@@ -100,7 +75,8 @@ def create_dataset_from_url(
     session: Session, *, project_id: str, name: str, url: str, test_fraction: float, metadata: Metadata
 ) -> DatasetState:
     """The importer fetches the bytes into an upload of their own."""
-    upload = start_upload(session, project_id=project_id, filename=url.rsplit("/", 1)[-1][:500] or "archive")
+    filename = url.rsplit("/", 1)[-1][:500] or "archive"
+    upload = uploads.start_upload(session, project_id=project_id, filename=filename, lifetime_hours=None)
     return _create(session, upload, name=name, source_url=url, test_fraction=test_fraction, metadata=metadata)
 
 
@@ -151,11 +127,12 @@ def find_dataset_id(session: Session, run_id: str) -> str | None:
     return session.scalar(select(Dataset.id).where(Dataset.run_id == run_id))
 
 
-def record_fetched(session: Session, held: Claim, stored: StoredObject) -> None:
-    """The bytes that a URL returned are in the store now; a later attempt need not fetch them again."""
+def record_archive(session: Session, held: Claim, stored: StoredObject) -> None:
+    """The archive is in the store and was read once; a later attempt need not fetch it again, and knows what to find."""
     claims.guard(session, held)
-    _, upload = get_dataset_of_run(session, held.run_id)
-    complete_upload(session, upload.id, stored)
+    dataset, upload = get_dataset_of_run(session, held.run_id)
+    uploads.complete_upload(session, upload.id, stored)
+    _show_archive(dataset, upload)
 
 
 def finish_import(session: Session, held: Claim, imported: ImportedDataset) -> None:
@@ -163,7 +140,6 @@ def finish_import(session: Session, held: Claim, imported: ImportedDataset) -> N
     claims.guard(session, held)
     dataset, upload = get_dataset_of_run(session, held.run_id)
     dataset.attempt = held.attempt
-    dataset.sha256 = upload.sha256
     dataset.size_bytes = sum(file.size_bytes for file in imported.files)
     dataset.num_samples = imported.num_samples
     dataset.classes = [counts.model_dump() for counts in imported.classes]
@@ -187,9 +163,15 @@ def _create(
         source_url=source_url,
         test_fraction=test_fraction,
     )
+    _show_archive(dataset, upload)
     session.add(dataset)
     session.flush()
     return DatasetState(dataset, run)
+
+
+def _show_archive(dataset: Dataset, upload: Upload) -> None:
+    dataset.sha256 = upload.sha256
+    dataset.archive_size_bytes = upload.size_bytes
 
 
 def fail_import(session: Session, held: Claim, failure: FailureClass, reason: StatusReason) -> None:

@@ -22,7 +22,7 @@ from api.schemas.jobs import (
 from api.schemas.lists import render_list
 from core import jobs
 from core.checkpoints import read_manifest
-from core.ingest.urls import UrlPolicy, check_url
+from core.ingest.sources import check_source
 from core.metric_series import read_log, read_series
 from core.runs import lifecycle
 from core.storage_keys import checkpoint_prefix
@@ -37,7 +37,7 @@ def create_job(
 ) -> JobOut:
     """Fine-tunes a backbone on a dataset; with `dataset_url` the dataset is imported first."""
     if body.dataset_url is not None:
-        check_url(body.dataset_url, UrlPolicy.from_settings(services.settings))
+        check_source(body.dataset_url, services.settings)
     state = jobs.create_job(
         session,
         project_id=principal.project_id,
