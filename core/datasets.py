@@ -128,7 +128,7 @@ def find_dataset_id(session: Session, run_id: str) -> str | None:
 
 
 def record_archive(session: Session, held: Claim, stored: StoredObject) -> None:
-    """The archive is in the store and was read once; a later attempt need not fetch it again, and knows what to find."""
+    """The archive is in the store and was read once: a later attempt fetches it no more, and knows what to find."""
     claims.guard(session, held)
     dataset, upload = get_dataset_of_run(session, held.run_id)
     uploads.complete_upload(session, upload.id, stored)

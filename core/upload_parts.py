@@ -1,5 +1,7 @@
 """The parts of an upload that a client sends by itself: which there are, which have come, and the archive they make."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from core.db.tables import Upload
@@ -16,7 +18,7 @@ NAMED_PARTS = 10
 class UploadPart(NamedTuple):
     number: int
     size_bytes: int
-    received: ReceivedPart | None
+    is_received: bool = False
 
 
 def choose_part_bytes(size_bytes: int, *, at_least: int) -> int:
@@ -30,44 +32,39 @@ def plan_parts(upload: Upload) -> list[UploadPart]:
         raise ValueError(f"{upload.id} has no parts")
     size_bytes, part_bytes = upload.size_bytes, upload.part_bytes
     starts = range(0, size_bytes, part_bytes)
-    return [
-        UploadPart(number, min(part_bytes, size_bytes - start), None) for number, start in enumerate(starts, start=1)
-    ]
+    return [UploadPart(number, min(part_bytes, size_bytes - start)) for number, start in enumerate(starts, start=1)]
 
 
 def list_parts(storage: Storage, upload: Upload) -> list[UploadPart]:
-    """As the store says it. Raises ConflictError when it has lost them."""
+    """As the store says it; one of another size has to be sent again. Raises ConflictError when it has lost them."""
+    parts = plan_parts(upload)
     try:
-        received = open_client_upload(storage, upload).list_parts()
-    except UploadGoneError as exc:
-        raise ConflictError(
-            "upload_lost", "the store no longer has the parts of this upload", hint="delete it, and start another"
-        ) from exc
-    return [_match(part, received.get(part.number)) for part in plan_parts(upload)]
-
-
-def is_assembled(storage: Storage, upload: Upload) -> bool:
-    """Also after a try to complete it whose answer was lost."""
-    return storage.find_size_bytes(upload.storage_key) == upload.size_bytes
+        with _translated():
+            received = open_client_upload(storage, upload).list_parts()
+    except ConflictError:
+        if not is_assembled(storage, upload):
+            raise
+        return [part._replace(is_received=True) for part in parts]
+    return [part._replace(is_received=_is_received(part, received)) for part in parts]
 
 
 def assemble(storage: Storage, upload: Upload) -> None:
     """Makes one object of the parts; once more is fine. Raises ConflictError while parts are missing."""
-    if is_assembled(storage, upload):
-        return
-    parts = list_parts(storage, upload)
-    missing = [part.number for part in parts if part.received is None]
-    if missing:
-        raise _incomplete(missing)
     try:
-        open_client_upload(storage, upload).finish([part.received for part in parts if part.received is not None])
-    except UploadGoneError:  # somebody else was faster, or the answer of an earlier try was lost
+        with _translated():
+            _finish(open_client_upload(storage, upload), plan_parts(upload))
+    except ConflictError:  # somebody else may have been faster, or the answer of an earlier try was lost
         if not is_assembled(storage, upload):
             raise
-    if not is_assembled(storage, upload):
-        raise ConflictError(
-            "upload_size_wrong", "the store did not make what was announced", hint="delete it, and start another"
-        )
+    else:
+        if not is_assembled(storage, upload):
+            raise ConflictError(
+                "upload_size_wrong", "the store did not make what was announced", hint="delete it, and start another"
+            )
+
+
+def is_assembled(storage: Storage, upload: Upload) -> bool:
+    return storage.find_size_bytes(upload.storage_key) == upload.size_bytes
 
 
 def open_client_upload(storage: Storage, upload: Upload) -> ClientUpload:
@@ -76,11 +73,16 @@ def open_client_upload(storage: Storage, upload: Upload) -> ClientUpload:
     return storage.client_upload(upload.storage_key, upload.multipart_id)
 
 
-def _match(part: UploadPart, received: ReceivedPart | None) -> UploadPart:
-    """One of another size has to be sent again."""
-    if received is None or received.size_bytes != part.size_bytes:
-        return part
-    return part._replace(received=received)
+def _finish(client_upload: ClientUpload, parts: list[UploadPart]) -> None:
+    received = client_upload.list_parts()
+    missing = [part.number for part in parts if not _is_received(part, received)]
+    if missing:
+        raise _incomplete(missing)
+    client_upload.finish([received[part.number] for part in parts])
+
+
+def _is_received(part: UploadPart, received: Mapping[int, ReceivedPart]) -> bool:
+    return part.number in received and received[part.number].size_bytes == part.size_bytes
 
 
 def _incomplete(missing: list[int]) -> ConflictError:
@@ -90,3 +92,13 @@ def _incomplete(missing: list[int]) -> ConflictError:
         f"{len(missing)} parts are missing: {numbers}",
         hint="`GET` the upload: it has URLs for them",
     )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except UploadGoneError as exc:
+        raise ConflictError(
+            "upload_lost", "the store no longer has the parts of this upload", hint="delete it, and start another"
+        ) from exc

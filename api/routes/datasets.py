@@ -63,7 +63,7 @@ CREATE_BODY: dict[str, Any] = {  # OpenAPI by hand: the route streams its body
 async def create_dataset(
     request: Request, response: Response, services: ServicesDep, principal: PrincipalDep
 ) -> DatasetOut:
-    """Takes a form (`file`, `name`) or JSON (`name` and `url`, or `upload_id`); poll the dataset until it is `ready`."""
+    """Takes a form (`file`, `name`), or JSON (`name`, `url` or `upload_id`); poll the dataset until it is `ready`."""
     content_type = request.headers.get("content-type", "")
     if content_type.startswith("multipart/form-data"):
         received = await receive_file(request, services, principal.project_id)

@@ -82,6 +82,6 @@ def _render_pending(response: Response, storage: Storage, upload: Upload, parts:
             part.number, size_bytes=part.size_bytes, expires_seconds=PART_URL_SECONDS
         )
         for part in parts
-        if part.received is None
+        if not part.is_received
     }
     return render_upload(upload, parts, urls, until=until)

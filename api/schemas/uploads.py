@@ -100,7 +100,7 @@ def render_upload(
             UploadPartOut(
                 number=part.number,
                 size_bytes=part.size_bytes,
-                received=part.received is not None,
+                received=part.is_received,
                 url=urls.get(part.number),
             )
             for part in parts

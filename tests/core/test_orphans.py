@@ -222,9 +222,7 @@ def test_upload_stays_until_its_import_has_ended(storage: Storage, session: Sess
 
 
 def make_upload(session: Session, *, lifetime_hours: float) -> Upload:
-    upload = start_upload(
-        session, project_id=make_project(session), filename="a.zip", lifetime_hours=lifetime_hours
-    )
+    upload = start_upload(session, project_id=make_project(session), filename="a.zip", lifetime_hours=lifetime_hours)
     session.commit()
     return upload
 
