@@ -29,12 +29,7 @@ CREATE_BODY: dict[str, Any] = {  # OpenAPI by hand: the route streams its body
         "required": True,
         "content": {
             "application/json": {
-                "schema": {
-                    "oneOf": [
-                        {"$ref": "#/components/schemas/DatasetFromUrl"},
-                        {"$ref": "#/components/schemas/DatasetFromUpload"},
-                    ]
-                },
+                "schema": {"oneOf": [DatasetFromUrl.model_json_schema(), DatasetFromUpload.model_json_schema()]},
                 "example": {"name": "cells", "url": "https://example.com/cells.zip"},
             },
             "multipart/form-data": {
