@@ -51,7 +51,7 @@ def test_expired_uploads_go_and_the_others_stay(session: Session) -> None:
     assert set(session.scalars(select(Deletion.prefix))) == set(map(upload_prefix, expired))
 
 
-def test_many_expired_uploads_go_in_rounds(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_expired_uploads_go_in_rounds(session: Session) -> None:
     project_id = make_project(session)
     for _ in range(uploads.EXPIRE_AT_ONCE + 1):
         uploads.start_upload(session, project_id=project_id, filename="a", lifetime_hours=0)
@@ -74,21 +74,21 @@ def test_upload_of_a_dataset_never_expires(session: Session) -> None:
 
 
 def test_upload_that_is_being_taken_does_not_expire(session: Session, sessions: SessionFactory) -> None:
-    """The transaction that takes it began before, and commits after, its time."""
-    upload = make_upload(session)
+    """The transaction that takes it began before its time and commits after it."""
+    upload_id = make_upload(session, lifetime_hours=0).id
     with sessions() as taking, sessions() as expiring:
-        make_dataset(taking, upload)
-        expiring.connection()
-        upload.expires_at = None  # so that this session does not write it again
+        taking.get_one(Upload, upload_id, with_for_update=True).expires_at = None
+        taking.flush()
         assert uploads.expire_uploads(expiring) == []
         taking.commit()
         assert uploads.expire_uploads(expiring) == []
         expiring.commit()
 
-    assert make_count(sessions) == 1
+    session.expire_all()
+    assert session.scalars(select(Upload.id)).all() == [upload_id]
 
 
-def make_count(sessions: SessionFactory) -> int:
+def count_datasets(sessions: SessionFactory) -> int:
     with sessions() as session:
         return len(session.scalars(select(Dataset.id)).all())
 
@@ -111,7 +111,7 @@ def test_upload_makes_one_dataset_however_many_ask_at_once(session: Session, ses
     wait_until(lambda: len(ends) == len(threads), seconds=10)
 
     assert sorted(ends) == ["made"] + ["upload_taken"] * 5
-    assert make_count(sessions) == 1
+    assert count_datasets(sessions) == 1
 
 
 def test_upload_of_another_project_is_not_taken(session: Session) -> None:
