@@ -73,9 +73,13 @@ def make_from_url(session: Session, url: str) -> DatasetState:
 
 def run_import(settings: Settings, sessions: SessionFactory, work_dir: Path) -> None:
     context = make_context(settings, sessions, work_dir)
-    with context.transaction() as session:
-        held = claim_run(session, queue="imports")
-    execute(context, held, [])
+    context.work_dirs.open()
+    try:
+        with context.transaction() as session:
+            held = claim_run(session, queue="imports")
+        execute(context, held, [])
+    finally:
+        context.work_dirs.close()
 
 
 def read(sessions: SessionFactory, state: DatasetState) -> tuple[Dataset, Run]:
