@@ -53,11 +53,15 @@ class ClientUpload:
         )
 
     def list_parts(self) -> dict[int, ReceivedPart]:
-        """By number. Of a part that was sent twice, some stores list both: the later one counts."""
-        parts: dict[int, ReceivedPart] = {}
-        for part in sorted(self._list_all(), key=lambda part: part.received_at):
-            parts[part.number] = part
-        return parts
+        """By number. Of a part that was sent twice, some stores list both: the later one counts.
+
+        Where two that differ came in one second, nobody knows which: it is as if none had come.
+        """
+        sent: dict[int, list[ReceivedPart]] = {}
+        for part in self._list_all():
+            sent.setdefault(part.number, []).append(part)
+        last = {number: _find_last(parts) for number, parts in sent.items()}
+        return {number: part for number, part in last.items() if part is not None}
 
     def _list_all(self) -> Iterator[ReceivedPart]:
         with self._translated():
@@ -84,3 +88,9 @@ class ClientUpload:
                 yield
         except ObjectMissingError as exc:
             raise UploadGoneError("upload_gone", f"the store no longer knows the upload of {self._key}") from exc
+
+
+def _find_last(parts: Sequence[ReceivedPart]) -> ReceivedPart | None:
+    last_at = max(part.received_at for part in parts)
+    last = [part for part in parts if part.received_at == last_at]
+    return last[0] if len({part.etag for part in last}) == 1 else None
