@@ -19,6 +19,8 @@ from cli.servers import Servers
 from core.db.migrate import upgrade
 from core.settings import Settings
 
+START_SECONDS = 180.0
+
 
 @contextmanager
 def run_servers() -> Iterator[Settings]:
@@ -64,19 +66,20 @@ def serve_api(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], str
     )
     url = f"http://{LOOPBACK}:{port}"
     try:
-        _wait_for(f"{url}/livez")
+        _wait_for(process, f"{url}/livez")
         yield process, url
     finally:
         process.terminate()
         process.wait()
 
 
-def _wait_for(url: str) -> None:
-    deadline = time.monotonic() + 60
+def _wait_for(process: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
     while True:
         try:
             httpx.get(url, trust_env=False).raise_for_status()
             return
         except httpx.ConnectError:
+            assert process.poll() is None, "the server ended"
             assert time.monotonic() < deadline, "the server does not start"
             time.sleep(0.1)
