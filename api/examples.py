@@ -44,6 +44,7 @@ ID_PREFIXES = {
     "KeyCreated": "key",
     "KeyOut": "key",
     "ModelOut": "model",
+    "UploadOut": "upload",
     "WorkerOut": "worker",
 }
 Schema = dict[str, Any]  # JSON Schema is open-ended

@@ -11,12 +11,12 @@ from pydantic.json_schema import models_json_schema
 from api.errors import RETRY_AFTER_SECONDS, TITLES
 from api.examples import make_example
 from api.layers import OPEN_PATHS
-from api.schemas.datasets import DatasetFromUrl
+from api.schemas.datasets import DatasetFromUpload, DatasetFromUrl
 from api.schemas.predictions import PredictJson
 
 Document = dict[str, Any]  # JSON Schema and OpenAPI are open-ended
 
-STREAMED_BODIES = (DatasetFromUrl, PredictJson)
+STREAMED_BODIES = (DatasetFromUrl, DatasetFromUpload, PredictJson)
 REFERENCE = "#/components/schemas/{model}"
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER = {

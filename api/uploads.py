@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from api.forms import PartBytes, PartEnded, PartStarted, read_form
 from api.schemas.datasets import DatasetForm
 from api.services import Services
-from core import datasets
+from core import uploads
 from core.errors import InvalidInputError, UnsupportedMediaError
 from core.ingest.archives import looks_like_archive
 from core.quotas import charge_bytes, charge_dataset, charge_upload
@@ -112,16 +112,21 @@ def _start(services: Services, project_id: str, expected_bytes: int) -> tuple[st
     with services.transaction() as session:
         charge_dataset(session, project_id, services.quotas)
         charge_upload(session, project_id, services.quotas, size_bytes=expected_bytes)
-        upload = datasets.start_upload(session, project_id=project_id, filename="archive")
+        upload = uploads.start_upload(
+            session,
+            project_id=project_id,
+            filename="archive",
+            lifetime_hours=services.settings.upload_lifetime_hours,
+        )
         return upload.id, upload.storage_key
 
 
 def _complete(services: Services, project_id: str, upload_id: str, stored: StoredObject) -> None:
     with services.transaction() as session:
         charge_bytes(session, project_id, services.quotas, size_bytes=stored.size_bytes)
-        datasets.complete_upload(session, upload_id, stored)
+        uploads.complete_upload(session, upload_id, stored)
 
 
 def abandon(services: Services, upload_id: str) -> None:
     with services.transaction() as session:
-        datasets.abandon_upload(session, upload_id)
+        uploads.abandon_upload(session, upload_id)

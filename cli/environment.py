@@ -25,6 +25,7 @@ def make_environment(settings: Settings) -> dict[str, str]:
         "BITUNE_S3_SECRET_ACCESS_KEY": settings.s3_secret_access_key.get_secret_value(),
         "BITUNE_HOME": str(settings.home),
         "BITUNE_URL_ALLOWED_HOSTS": ",".join(settings.url_allowed_hosts),
+        "BITUNE_S3_IMPORT_BUCKETS": ",".join(settings.s3_import_buckets),
     }
 
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
-from core import deletions
+from core import deletions, uploads
 from core.db.tables import Dataset, Job, Run, Upload
 from core.db.tenant_tables import ImportSource
 from core.errors import ConflictError, InvalidInputError, NotFoundError
@@ -19,7 +19,7 @@ from core.runs import claims, lifecycle
 from core.runs.types import Claim, RunKind
 from core.states import TERMINAL, RunStatus
 from core.storage import StoredObject
-from core.storage_keys import dataset_prefix, upload_prefix
+from core.storage_keys import dataset_prefix
 
 Metadata = dict[str, str]
 
@@ -87,29 +87,6 @@ def require_one_source(dataset_id: str | None, dataset_url: str | None) -> None:
         )
 
 
-def start_upload(session: Session, *, project_id: str, filename: str) -> Upload:
-    upload_id = make_id("upload")
-    upload = Upload(
-        id=upload_id, project_id=project_id, filename=filename, storage_key=upload_prefix(upload_id) + "archive"
-    )
-    session.add(upload)
-    session.flush()
-    return upload
-
-
-def complete_upload(session: Session, upload_id: str, stored: StoredObject) -> None:
-    upload = session.get_one(Upload, upload_id)
-    upload.size_bytes = stored.size_bytes
-    upload.sha256 = stored.sha256
-    upload.completed_at = session.scalar(select(func.clock_timestamp()))
-
-
-def abandon_upload(session: Session, upload_id: str) -> None:
-    """Called when the body broke off or was refused: the row goes now, its bytes soon."""
-    session.delete(session.get_one(Upload, upload_id))
-    deletions.schedule(session, upload_prefix(upload_id))
-
-
 def create_dataset_from_upload(
     session: Session,
     *,
@@ -121,11 +98,7 @@ def create_dataset_from_upload(
     quotas: Quotas = UNLIMITED,
 ) -> DatasetState:
     charge_dataset(session, project_id, quotas)
-    upload = session.scalars(
-        select(Upload).where(Upload.project_id == project_id, Upload.id == upload_id)
-    ).one_or_none()
-    if upload is None:
-        raise NotFoundError("upload_not_found", f"there is no upload '{upload_id}'", param="upload_id")
+    upload = uploads.take_upload(session, project_id, upload_id)
     return _create(session, upload, name=name, source_url=None, test_fraction=test_fraction, metadata=metadata)
 
 
@@ -141,7 +114,8 @@ def create_dataset_from_url(
 ) -> DatasetState:
     """The importer fetches the bytes into an upload of their own; only it sees the whole URL."""
     charge_dataset(session, project_id, quotas)
-    upload = start_upload(session, project_id=project_id, filename=name_file(url, default="archive")[:500])
+    filename = name_file(url, default="archive")[:500]
+    upload = uploads.start_upload(session, project_id=project_id, filename=filename, lifetime_hours=None)
     state = _create(
         session, upload, name=name, source_url=mask_url(url)[:2048], test_fraction=test_fraction, metadata=metadata
     )
@@ -204,11 +178,18 @@ def find_dataset_id(session: Session, run_id: str) -> str | None:
 def record_fetched(session: Session, held: Claim, key: str, stored: StoredObject, quotas: Quotas = UNLIMITED) -> None:
     """The bytes that a URL returned are in the store now; a later attempt need not fetch them again."""
     charge_bytes(session, held.project_id, quotas, size_bytes=stored.size_bytes)
-    claims.guard(session, held)
-    _, upload = get_dataset_of_run(session, held.run_id)
+    upload = record_archive(session, held, stored)
     upload.storage_key = key
-    complete_upload(session, upload.id, stored)
     _forget_source(session, held.run_id)
+
+
+def record_archive(session: Session, held: Claim, stored: StoredObject) -> Upload:
+    """The archive was read once: a later attempt knows what to find."""
+    claims.guard(session, held)
+    dataset, upload = get_dataset_of_run(session, held.run_id)
+    uploads.complete_upload(session, upload.id, stored)
+    _show_archive(dataset, upload)
+    return upload
 
 
 def find_source_url(session: Session, run_id: str) -> str | None:
@@ -219,9 +200,8 @@ def find_source_url(session: Session, run_id: str) -> str | None:
 def finish_import(session: Session, held: Claim, imported: ImportedDataset) -> None:
     """Dataset ready and run succeeded, in one transaction."""
     claims.guard(session, held)
-    dataset, upload = get_dataset_of_run(session, held.run_id)
+    dataset, _ = get_dataset_of_run(session, held.run_id)
     dataset.attempt = held.attempt
-    dataset.sha256 = upload.sha256
     dataset.size_bytes = sum(file.size_bytes for file in imported.files)
     dataset.num_samples = imported.num_samples
     dataset.classes = [counts.model_dump() for counts in imported.classes]
@@ -244,9 +224,15 @@ def _create(
         source_url=source_url,
         test_fraction=test_fraction,
     )
+    _show_archive(dataset, upload)
     session.add(dataset)
     session.flush()
     return DatasetState(dataset, run)
+
+
+def _show_archive(dataset: Dataset, upload: Upload) -> None:
+    dataset.sha256 = upload.sha256
+    dataset.archive_size_bytes = upload.size_bytes
 
 
 def _lock(session: Session, project_id: str, dataset_id: str, *, shared: bool) -> None:

@@ -5,10 +5,10 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import NamedTuple, assert_never
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
-from core.db.tables import Attempt, Checkpoint, Dataset, Job, Model, Run
+from core.db.tables import Attempt, Checkpoint, Dataset, Job, Model, Run, Upload
 from core.runs.types import RunKind
 from core.states import TERMINAL, RunStatus
 from core.storage import ListedObject
@@ -88,7 +88,9 @@ def list_unneeded(session: Session, owner: Owner, objects: list[ListedObject]) -
 
 
 def is_being_written(session: Session, owner: Owner, at: datetime) -> bool:
-    """Whether a running attempt may have written there at that time: such objects stay, whatever their age."""
+    """Whether a running attempt, or a client, may have written there at that time: it stays, whatever its age."""
+    if owner.kind is OwnerKind.UPLOAD and _is_upload_open(session, owner):
+        return True
     running = select(Run.id).where(Run.status == RunStatus.RUNNING)
     match owner.kind:
         case OwnerKind.DOCTOR:
@@ -113,6 +115,12 @@ def _is_upload_needed(session: Session, owner: Owner) -> bool:
     """Until its import has ended for good."""
     query = select(Dataset.id).join(Run, Run.id == Dataset.run_id)
     return session.scalar(query.where(Dataset.upload_id == owner.id, Run.status.not_in(TERMINAL))) is not None
+
+
+def _is_upload_open(session: Session, owner: Owner) -> bool:
+    """Its client may still send parts, or make a dataset of it."""
+    query = select(Upload.id).where(Upload.id == owner.id, Upload.expires_at > func.clock_timestamp())
+    return session.scalar(query) is not None
 
 
 def _is_dataset_kept(session: Session, owner: Owner) -> bool:

@@ -1,9 +1,9 @@
 """What the operator sets, from `BITUNE_*` environment variables; read once at the edge and passed down."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -39,7 +39,8 @@ class Settings(BaseSettings):
     database_pool_size: int = 10
 
     # Limits of requests
-    max_upload_bytes: int = 2 * 1024**3
+    max_upload_bytes: int = Field(2 * 1024**3, description="Of a file in one request, and of an http URL")
+    max_archive_bytes: int = Field(10 * 1024**3, description="Of an upload in parts, and of an s3 URL")
     max_json_bytes: int = 1024**2
     max_predict_bytes: int = 100 * 1024**2
     max_predict_images: int = 64
@@ -70,6 +71,10 @@ class Settings(BaseSettings):
     quota_uploads_at_once: Limit = 8
     quota_requests_per_second: Limit = Field(200, description="On average; five seconds' worth at once")
 
+    # Uploads in parts
+    upload_part_bytes: int = Field(16 * 1024**2, ge=5 * 1024**2, description="At least; S3 takes no smaller ones")
+    upload_lifetime_hours: float = Field(24.0, gt=0, description="After which one that became no dataset is deleted")
+
     # Dataset URLs
     url_allow_http: bool = False
     url_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -80,6 +85,9 @@ class Settings(BaseSettings):
     )
     url_ca_file: Path | None = Field(
         None, description="PEM file of authorities that are trusted beside the public ones"
+    )
+    s3_import_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Comma-separated buckets of the store whose objects every project may import"
     )
 
     # The run engine
@@ -128,12 +136,18 @@ class Settings(BaseSettings):
             return tuple(port.strip() for port in value.split(",") if port.strip())
         return value
 
-    @field_validator("url_allowed_hosts", mode="before")
+    @field_validator("url_allowed_hosts", "s3_import_buckets", mode="before")
     @classmethod
-    def _split_hosts(cls, value: object) -> object:
+    def _split_names(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(host.strip().lower() for host in value.split(",") if host.strip())
+            return tuple(name.strip().lower() for name in value.split(",") if name.strip())
         return value
+
+    @model_validator(mode="after")
+    def _keep_own_bucket(self) -> Self:
+        if self.s3_bucket in self.s3_import_buckets:
+            raise ValueError("s3_import_buckets names the service's own bucket: every project could read all others")
+        return self
 
     @property
     def work_dir(self) -> Path:

@@ -1,7 +1,8 @@
 """The object store: S3 by boto3, the vendor's errors translated here."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +17,7 @@ from core.storage_errors import (
     StorageErrors,
     StorageUnavailableError,
 )
+from core.storage_parts import ClientUpload
 from core.storage_uploads import PART_BYTES, StoredObject, StreamedUpload
 
 if TYPE_CHECKING:
@@ -25,7 +27,9 @@ __all__ = [
     "CHUNK_BYTES",
     "DELETE_AT_ONCE",
     "PART_BYTES",
+    "ClientUpload",
     "ListedObject",
+    "OpenedObject",
     "Storage",
     "StoredObject",
     "UnfinishedUpload",
@@ -39,6 +43,11 @@ class ListedObject(NamedTuple):
     key: str
     modified_at: datetime
     size_bytes: int
+
+
+class OpenedObject(NamedTuple):
+    size_bytes: int
+    chunks: Iterator[bytes]
 
 
 class UnfinishedUpload(NamedTuple):
@@ -71,6 +80,10 @@ class Storage:
     def num_errors(self) -> int:
         """How often the store was away or refused what it should accept."""
         return self._errors.count
+
+    def for_bucket(self, bucket: str) -> "Storage":
+        """Another bucket of the same store."""
+        return Storage(self._client, self._public_client, bucket)
 
     def ensure_bucket(self) -> None:
         with self._errors.translated(self._bucket):
@@ -111,31 +124,74 @@ class Storage:
     def open_upload(self, key: str) -> StreamedUpload:
         return StreamedUpload(self._client, self._bucket, key, self._errors)
 
+    def start_client_upload(self, key: str) -> str:
+        """Its name at the store, with which `client_upload` opens it."""
+        with self._errors.translated(key):
+            return self._client.create_multipart_upload(Bucket=self._bucket, Key=key)["UploadId"]
+
+    def client_upload(self, key: str, multipart_id: str) -> ClientUpload:
+        return ClientUpload(
+            self._client,
+            self._public_client,
+            bucket=self._bucket,
+            key=key,
+            multipart_id=multipart_id,
+            errors=self._errors,
+        )
+
     def exists(self, key: str) -> bool:
+        return self.find_size_bytes(key) is not None
+
+    def find_size_bytes(self, key: str) -> int | None:
+        """None where there is no such object."""
         try:
             with self._errors.translated(key):
-                self._client.head_object(Bucket=self._bucket, Key=key)
+                return self._client.head_object(Bucket=self._bucket, Key=key)["ContentLength"]
         except ObjectMissingError:
-            return False
-        return True
+            return None
 
     def get_bytes(self, key: str) -> bytes:
         with self._errors.translated(key):
             return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
 
+    def open_object(self, key: str) -> OpenedObject:
+        """Nothing is read before its chunks are."""
+        with self._errors.translated(key):
+            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+        return OpenedObject(answer["ContentLength"], self._iterate(key, answer["Body"].iter_chunks(CHUNK_BYTES)))
+
+    def _iterate(self, key: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        with self._errors.translated(key):
+            yield from chunks
+
     def download_file(self, key: str, path: Path, *, sha256: str) -> None:
         """Writes `path` by a temporary name once size and SHA-256 are seen to be right."""
+        with self._downloaded(key, path) as stored:
+            if stored.sha256 != sha256:
+                raise ObjectCorruptError("object_corrupt", f"{key} does not have the SHA-256 that was recorded")
+
+    def copy_file(self, key: str, path: Path, *, on_bytes: Callable[[int], None]) -> StoredObject:
+        """For an object whose SHA-256 is not known yet; `on_bytes` hears how many have come."""
+        with self._downloaded(key, path, on_bytes) as stored:
+            return stored
+
+    @contextmanager
+    def _downloaded(
+        self, key: str, path: Path, on_bytes: Callable[[int], None] = lambda _: None
+    ) -> Iterator[StoredObject]:
+        """`path` gets its name when the block ends well."""
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.{uuid4().hex}.part")  # two jobs of a host may fetch the same file
         digest = hashlib.sha256()
+        size_bytes = 0
         try:
-            with self._errors.translated(key), part.open("wb") as file:
-                body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"]
-                for chunk in body.iter_chunks(CHUNK_BYTES):
+            with part.open("wb") as file:
+                for chunk in self.open_object(key).chunks:
                     digest.update(chunk)
                     file.write(chunk)
-            if digest.hexdigest() != sha256:
-                raise ObjectCorruptError("object_corrupt", f"{key} does not have the SHA-256 that was recorded")
+                    size_bytes += len(chunk)
+                    on_bytes(size_bytes)
+            yield StoredObject(size_bytes=size_bytes, sha256=digest.hexdigest())
             part.rename(path)
         finally:
             part.unlink(missing_ok=True)

@@ -27,6 +27,10 @@ class ConditionFailedError(StorageUnavailableError):
     """If-None-Match found an object, or another write of it under way."""
 
 
+class AccessRefusedError(StorageUnavailableError):
+    """The store's credentials do not allow it."""
+
+
 class UploadGoneError(StorageUnavailableError):
     """Aborted, or finished by a try whose answer was lost."""
 
@@ -66,4 +70,6 @@ def _translate(key: str, code: str) -> BituneError:
         return ObjectMissingError("object_missing", f"{key} is not in the store")
     if code in {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}:
         return ConditionFailedError("object_exists", f"{key} exists")
+    if code in {"AccessDenied", "403", "AllAccessDisabled"}:
+        return AccessRefusedError("storage_unavailable", f"the object store refused the request ({code})")
     return StorageUnavailableError("storage_unavailable", f"the object store refused the request ({code or 'unknown'})")

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import structlog
 
-from core import deletions
+from core import deletions, uploads
 from core.db.session import DATABASE_OUTAGES
 from core.db.tables import Deletion
 from core.errors import ConflictError
@@ -22,7 +22,7 @@ REFUSED_SECONDS = 600.0  # between two tries to claim a bucket that belongs to a
 
 
 class Collector:
-    """The outbox in every round; orphans once in `orphan_interval_hours`, by one worker of all.
+    """Expired uploads and the outbox in every round; orphans once in `orphan_interval_hours`, by one worker of all.
 
     The bucket is claimed as soon as the store answers, also where orphans are never collected. They are left alone
     for one interval from then on: whoever names the wrong database has time to notice.
@@ -45,11 +45,21 @@ class Collector:
 
     def collect(self) -> None:
         """One round; public so that a test can run rounds by hand."""
+        self._expire_uploads()
         self._empty_outbox()
         if self._claimed_at is None and time.monotonic() >= self._claim_after:
             self._claim_bucket()
         if self._claimed_at is not None and self._orphans_are_due(self._claimed_at):
             self._collect_orphans()
+
+    def _expire_uploads(self) -> None:
+        """Rows now; their objects and parts go by the outbox."""
+        while not self._ended.is_set():
+            with self._context.transaction() as session:
+                expired = uploads.expire_uploads(session)
+            if not expired:
+                return
+            log.info("uploads_expired", upload_ids=expired)
 
     def _empty_outbox(self) -> None:
         while not self._ended.is_set():

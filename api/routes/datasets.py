@@ -1,10 +1,10 @@
-"""Datasets: in as a file or a URL, ready by an import run."""
+"""Datasets: in as a file, an upload or a URL, ready by an import run."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, assert_never
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
@@ -12,7 +12,14 @@ from api.deps import NameFilter, PageDep, PrincipalDep, ServicesDep, SessionDep
 from api.idempotency import REPLAYED, KeyHeader, create_once, created, identify
 from api.query import MetadataFilterDep
 from api.schemas.common import ListOf, Problem
-from api.schemas.datasets import DatasetFromUrl, DatasetOut, DatasetStatus, find_run_statuses, render_dataset
+from api.schemas.datasets import (
+    DatasetFromUpload,
+    DatasetFromUrl,
+    DatasetOut,
+    DatasetStatus,
+    find_run_statuses,
+    render_dataset,
+)
 from api.schemas.lists import render_list
 from api.services import Services
 from api.uploads import ReceivedFile, abandon, receive_file
@@ -20,20 +27,26 @@ from core import datasets, idempotency
 from core.datasets import DatasetFilter, DatasetState
 from core.errors import BituneError, UnsupportedMediaError
 from core.idempotency import Answer
-from core.ingest.urls import UrlPolicy, check_url
+from core.ingest.sources import check_source
 from core.keys import Principal
 from core.storage_errors import ObjectMissingError
 from core.storage_keys import dataset_attempt_prefix
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 DatasetId = Annotated[str, Path(max_length=64)]
+FIELDS: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])  # JSON, checked by the schema that it fits
 
 CREATE_BODY: dict[str, Any] = {  # OpenAPI by hand: the route streams its body
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {
-                "schema": {"$ref": "#/components/schemas/DatasetFromUrl"},
+                "schema": {
+                    "oneOf": [
+                        {"$ref": "#/components/schemas/DatasetFromUrl"},
+                        {"$ref": "#/components/schemas/DatasetFromUpload"},
+                    ]
+                },
                 "example": {"name": "cells", "url": "https://example.com/cells.zip"},
             },
             "multipart/form-data": {
@@ -57,12 +70,12 @@ CREATE_BODY: dict[str, Any] = {  # OpenAPI by hand: the route streams its body
     status_code=202,
     response_model=DatasetOut,
     openapi_extra=CREATE_BODY,
-    responses={413: {"model": Problem}, 415: {"model": Problem}, 422: {"model": Problem}},
+    responses={status: {"model": Problem} for status in (409, 413, 415, 422)},
 )
 async def create_dataset(
     request: Request, services: ServicesDep, principal: PrincipalDep, key: KeyHeader = None
 ) -> Response:
-    """Takes a multipart upload (`file`, `name`) or JSON (`name`, `url`); poll the dataset until it is `ready`."""
+    """Takes a form (`file`, `name`), or JSON (`name`, `url` or `upload_id`); poll the dataset until it is `ready`."""
     content_type = request.headers.get("content-type", "")
     if content_type.startswith("multipart/form-data"):
         received = await receive_file(request, services, principal.project_id)
@@ -71,7 +84,7 @@ async def create_dataset(
     if content_type.startswith("application/json"):
         raw = await request.body()
         once = None if key is None else identify(request, principal.project_id, key, raw)
-        return await run_in_threadpool(_create_from_url, services, principal, _parse_url_body(raw), once)
+        return await run_in_threadpool(_create_from_json, services, principal, _parse_json_body(raw), once)
     raise UnsupportedMediaError(
         "unsupported_body", "the body is neither a form nor JSON", hint="send multipart/form-data or JSON"
     )
@@ -115,18 +128,42 @@ def delete_dataset(dataset_id: DatasetId, session: SessionDep, principal: Princi
     return Response(status_code=204)
 
 
-def _parse_url_body(raw: bytes) -> DatasetFromUrl:
+def _parse_json_body(raw: bytes) -> DatasetFromUrl | DatasetFromUpload:
     try:
-        return DatasetFromUrl.model_validate_json(raw)
+        fields = FIELDS.validate_json(raw)
+        return (DatasetFromUpload if "upload_id" in fields else DatasetFromUrl).model_validate(fields)
     except ValidationError as exc:
         errors = [error | {"loc": ("body", *error["loc"])} for error in exc.errors(include_url=False)]
         raise RequestValidationError(errors) from exc
 
 
+def _create_from_json(
+    services: Services,
+    principal: Principal,
+    body: DatasetFromUrl | DatasetFromUpload,
+    once: idempotency.Request | None,
+) -> Response:
+    match body:
+        case DatasetFromUrl():
+            return _create_from_url(services, principal, body, once)
+        case DatasetFromUpload():
+            return _create_from_upload(
+                services,
+                principal,
+                once,
+                upload_id=body.upload_id,
+                name=body.name,
+                test_fraction=body.test_fraction,
+                metadata=body.metadata,
+            )
+        case _:
+            assert_never(body)
+
+
 def _create_from_url(
     services: Services, principal: Principal, body: DatasetFromUrl, once: idempotency.Request | None
 ) -> Response:
-    check_url(body.url, UrlPolicy.from_settings(services.settings))
+    check_source(body.url, services.settings)
 
     def create(session: Session) -> Answer:
         state = datasets.create_dataset_from_url(
@@ -146,26 +183,48 @@ def _create_from_url(
 def _create_from_file(
     services: Services, principal: Principal, received: ReceivedFile, once: idempotency.Request | None
 ) -> Response:
-    def create(session: Session) -> Answer:
-        state = datasets.create_dataset_from_upload(
-            session,
-            project_id=principal.project_id,
+    """What was received for nothing goes."""
+    try:
+        response = _create_from_upload(
+            services,
+            principal,
+            once,
             upload_id=received.upload_id,
             name=received.form.name,
             test_fraction=received.form.test_fraction,
             metadata={},
-            quotas=services.quotas,
         )
-        return _answer(state)
-
-    try:
-        response = create_once(services, once, create)
     except BituneError:
         abandon(services, received.upload_id)
         raise
     if REPLAYED in response.headers:
         abandon(services, received.upload_id)
     return response
+
+
+def _create_from_upload(
+    services: Services,
+    principal: Principal,
+    once: idempotency.Request | None,
+    *,
+    upload_id: str,
+    name: str,
+    test_fraction: float,
+    metadata: datasets.Metadata,
+) -> Response:
+    def create(session: Session) -> Answer:
+        state = datasets.create_dataset_from_upload(
+            session,
+            project_id=principal.project_id,
+            upload_id=upload_id,
+            name=name,
+            test_fraction=test_fraction,
+            metadata=metadata,
+            quotas=services.quotas,
+        )
+        return _answer(state)
+
+    return create_once(services, once, create)
 
 
 def _answer(state: DatasetState) -> Answer:

@@ -30,7 +30,7 @@ from api.services import Services
 from core import jobs
 from core.checkpoints import read_manifest
 from core.idempotency import Answer
-from core.ingest.urls import UrlPolicy, check_url
+from core.ingest.sources import check_source
 from core.jobs import JobFilter
 from core.keys import Principal
 from core.metric_series import read_log, read_series
@@ -55,7 +55,7 @@ class _SeenJob(NamedTuple):
 def create_job(body: JobCreate, services: ServicesDep, principal: PrincipalDep, once: OnceDep) -> Response:
     """Fine-tunes a backbone on a dataset; with `dataset_url` the dataset is imported first."""
     if body.dataset_url is not None:
-        check_url(body.dataset_url, UrlPolicy.from_settings(services.settings))
+        check_source(body.dataset_url, services.settings)
 
     def create(session: Session) -> Answer:
         state = jobs.create_job(

@@ -16,7 +16,7 @@ from api.services import Services
 from core import speeds
 from core.backbones import list_backbones
 from core.db.tables import Backbone
-from core.ingest.urls import UrlPolicy, check_url
+from core.ingest.sources import check_source
 from core.previews import Preview, find_subject, preview
 from core.quotas import charge_job
 from core.runs import lifecycle
@@ -70,7 +70,7 @@ def _describe_backbone(storage: Storage, row: Backbone) -> BackboneChoice:
 
 def _preview(services: Services, project_id: str, body: JobCreate) -> Preview:
     if body.dataset_url is not None:
-        check_url(body.dataset_url, UrlPolicy.from_settings(services.settings))
+        check_source(body.dataset_url, services.settings)
     with services.transaction() as session:
         subject = find_subject(
             session,

@@ -7,7 +7,8 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from api.schemas.common import ApiModel, MetadataField, Name
 from core.datasets import ClassCounts, DatasetState
-from core.runs import lifecycle
+from core.db.tables import Run
+from core.ingest.progress import ImportProgress
 from core.states import RunStatus
 
 DatasetStatus = Literal["importing", "ready", "failed"]
@@ -34,6 +35,17 @@ class DatasetFromUrl(ApiModel):
 
     name: Name
     url: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+    test_fraction: TestFraction = 0.2
+    metadata: MetadataField = {}
+
+
+class DatasetFromUpload(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "cells", "upload_id": "upload_01k9ve5x3g7q8v5t2m6n4p8r0s"}]}
+    )
+
+    name: Name
+    upload_id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     test_fraction: TestFraction = 0.2
     metadata: MetadataField = {}
 
@@ -85,8 +97,8 @@ class DatasetOut(ApiModel):
     object: Literal["dataset"] = "dataset"
     name: str
     status: DatasetStatus
-    progress: dict[str, Any] | None  # as the importer says it
-    size_bytes: int | None
+    progress: ImportProgress | None  # while it is being imported
+    size_bytes: int | None  # of the archive, as is its SHA-256
     sha256: str | None
     num_samples: int | None
     classes: list[ClassCounts] | None
@@ -104,8 +116,8 @@ def render_dataset(state: DatasetState) -> DatasetOut:
         id=dataset.id,
         name=dataset.name,
         status=_STATUS[RunStatus(run.status)],
-        progress=None if lifecycle.is_terminal(run) else run.progress,
-        size_bytes=dataset.size_bytes,
+        progress=_render_progress(run),
+        size_bytes=dataset.archive_size_bytes,
         sha256=dataset.sha256,
         num_samples=dataset.num_samples,
         classes=None if dataset.classes is None else [ClassCounts.model_validate(item) for item in dataset.classes],
@@ -121,3 +133,9 @@ def render_dataset(state: DatasetState) -> DatasetOut:
 def find_run_statuses(status: DatasetStatus) -> frozenset[RunStatus]:
     """Of the imports of such datasets."""
     return frozenset(run_status for run_status, shown in _STATUS.items() if shown == status)
+
+
+def _render_progress(run: Run) -> ImportProgress | None:
+    if run.status != RunStatus.RUNNING or run.progress is None:
+        return None
+    return ImportProgress.model_validate(run.progress)

@@ -127,25 +127,30 @@ class RunEvent(Base):
 
 
 class Upload(Base):
-    """Bytes on their way in, kept until imported."""
+    """Bytes on their way in, kept until imported. Those that became no dataset by `expires_at` are deleted."""
 
     __tablename__ = "uploads"
-    __table_args__ = (UniqueConstraint("project_id", "id"),)
+    __table_args__ = (
+        UniqueConstraint("project_id", "id"),
+        Index("ix_uploads_expires_at", "expires_at", postgresql_where=text("expires_at is not null")),
+    )
 
     id: Mapped[PrimaryId]
     project_id: Mapped[Id] = mapped_column(ForeignKey("projects.id"))
     filename: Mapped[str] = mapped_column(String(500))
     storage_key: Mapped[str] = mapped_column(String(1000))
-    multipart_id: Mapped[str | None] = mapped_column(String(1000))
+    multipart_id: Mapped[str | None] = mapped_column(String(1000))  # of one whose parts the client sends to the store
+    part_bytes: Mapped[Bytes | None]
     size_bytes: Mapped[Bytes | None]
-    sha256: Mapped[Sha256 | None]
+    sha256: Mapped[Sha256 | None]  # as we have computed it
+    expected_sha256: Mapped[Sha256 | None]  # as the client has
     created_at: Mapped[Created]
-    expires_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]  # None: a dataset has it
     completed_at: Mapped[datetime | None]
 
 
 class Dataset(Base):
-    """Labelled pictures; everything from `attempt` to `report` is set by the import that succeeded."""
+    """Labelled pictures; `attempt`, and all from `size_bytes` on, is set by the import that succeeded."""
 
     __tablename__ = "datasets"
     __table_args__ = (
@@ -153,6 +158,7 @@ class Dataset(Base):
         ForeignKeyConstraint(["project_id", "run_id"], ["runs.project_id", "runs.id"]),
         ForeignKeyConstraint(["project_id", "upload_id"], ["uploads.project_id", "uploads.id"]),
         Index("ix_datasets_run_id", "run_id"),
+        Index("uq_datasets_upload_id", "upload_id", unique=True),
     )
 
     id: Mapped[PrimaryId]
@@ -166,8 +172,9 @@ class Dataset(Base):
     created_at: Mapped[Created]
     deleted_at: Mapped[datetime | None]
     attempt: Mapped[int | None]
-    sha256: Mapped[Sha256 | None]
-    size_bytes: Mapped[Bytes | None]
+    sha256: Mapped[Sha256 | None]  # of the archive, as soon as it is known
+    archive_size_bytes: Mapped[Bytes | None]
+    size_bytes: Mapped[Bytes | None]  # of what is stored of it
     num_samples: Mapped[int | None]
     classes: Mapped[list[Any] | None]  # [{name, train, val, test}] in the frozen order
     report: Mapped[Json | None]

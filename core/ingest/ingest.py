@@ -1,7 +1,7 @@
 """Turns an archive into a dataset: survey, pack, check, split, write."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from core.dataset_index import INDEX_FILE, IndexEntry, write_index
@@ -10,6 +10,7 @@ from core.ingest.checks import check_samples
 from core.ingest.errors import ImportRejectedError
 from core.ingest.findings import FindingCode, FindingLog
 from core.ingest.limits import IngestLimits
+from core.ingest.members import Member
 from core.ingest.pack import Packer
 from core.ingest.protocol import IngestJob, IngestProgress, Packed
 from core.ingest.report import REPORT_FILE, ClassCounts, DatasetReport, ReportSummary
@@ -30,14 +31,13 @@ KEPT = frozenset(  # findings about samples; all others are about what is left o
 
 def ingest(job: IngestJob, out_dir: Path, on_progress: Callable[[IngestProgress], None]) -> Packed:
     """Reads the archive twice, with one picture in memory at a time. Raises ImportRejectedError."""
-    on_progress(IngestProgress(stage="reading", done=0))
-    found = survey(read_members(job.archive, job.limits), job.limits)
+    found = survey(_tell(read_members(job.archive, job.limits), on_progress), job.limits)
     _check_class_count(found, job.limits)
     log = FindingLog()
     with ShardWriter(out_dir, job.limits.shard_bytes) as shards:
         packer = Packer(found.layout, job.limits.image, shards, log)
         counter = _Counter(found.num_pictures, on_progress)
-        entries = list(packer.pack(read_members(job.archive, job.limits), counter.count))
+        entries = list(packer.pack(counter.weigh(read_members(job.archive, job.limits)), counter.count))
     entries.sort(key=lambda entry: entry.path)
     check_samples(entries, found.layout.classes, log, min_images_per_class=job.limits.min_images_per_class)
     entries = assign_splits(entries, test_fraction=job.test_fraction)
@@ -53,6 +53,15 @@ def ingest(job: IngestJob, out_dir: Path, on_progress: Callable[[IngestProgress]
     )
 
 
+def _tell(members: Iterable[Member], on_progress: Callable[[IngestProgress], None]) -> Iterator[Member]:
+    """Tells how many files are read."""
+    bytes_read = 0
+    for done, member in enumerate(members):
+        on_progress(IngestProgress(stage="reading", done=done, bytes_read=bytes_read))
+        bytes_read += len(member.content)
+        yield member
+
+
 class _Counter:
     """Tells how many pictures are done."""
 
@@ -60,9 +69,17 @@ class _Counter:
         self._total = total
         self._on_progress = on_progress
         self._done = 0
+        self._bytes_read = 0
+
+    def weigh(self, members: Iterable[Member]) -> Iterator[Member]:
+        for member in members:
+            self._bytes_read += len(member.content)
+            yield member
 
     def count(self) -> None:
-        self._on_progress(IngestProgress(stage="checking", done=self._done, total=self._total))
+        self._on_progress(
+            IngestProgress(stage="checking", done=self._done, total=self._total, bytes_read=self._bytes_read)
+        )
         self._done += 1
 
 

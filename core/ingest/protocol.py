@@ -30,8 +30,9 @@ class IngestJob(_Message):
 class IngestProgress(_Message):
     type: Literal["progress"] = "progress"
     stage: Literal["reading", "checking"]
-    done: int  # pictures
+    done: int  # files while reading, pictures while checking
     total: int | None = None
+    bytes_read: int = 0  # unpacked, in this stage
 
 
 class Packed(_Message):

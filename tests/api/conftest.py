@@ -27,7 +27,16 @@ class ApiServer(uvicorn.Server):
 @pytest.fixture(scope="session")
 def api_settings(settings: Settings) -> Settings:
     """Small limits, so that tests reach them."""
-    return settings.model_copy(update={"max_json_bytes": 20_000, "max_predict_images": 4, "max_upload_bytes": 200_000})
+    return settings.model_copy(
+        update={
+            "max_json_bytes": 20_000,
+            "max_predict_images": 4,
+            "max_upload_bytes": 200_000,
+            "max_archive_bytes": 20 * 1024**2,
+            "upload_part_bytes": 5 * 1024**2,
+            "s3_import_buckets": ("lake",),
+        }
+    )
 
 
 @pytest.fixture(scope="session")

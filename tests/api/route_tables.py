@@ -32,6 +32,10 @@ ROUTES: dict[str, Access] = {
     "GET /keys": ADMIN,
     "POST /keys": ADMIN,
     "DELETE /keys/{key_id}": ADMIN,
+    "POST /uploads": WRITE,
+    "GET /uploads/{upload_id}": READ,
+    "DELETE /uploads/{upload_id}": WRITE,
+    "POST /uploads/{upload_id}/complete": WRITE,
     "GET /datasets": READ,
     "POST /datasets": WRITE,
     "GET /datasets/{dataset_id}": READ,
@@ -82,6 +86,12 @@ class Reference(NamedTuple):
 
 # Every field of a request that names a row has a line here; the tests compare it with /openapi.json.
 REFERENCES = [
+    Reference(
+        "POST /datasets",
+        "upload_id",
+        lambda world: world.upload_id,
+        lambda named: {"json": {"name": "a", "upload_id": named}},
+    ),
     Reference(
         "POST /jobs",
         "dataset_id",

@@ -6,7 +6,6 @@ from typing import NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.datasets import start_upload
 from core.db.base import Base
 from core.db.tables import Checkpoint, Job, Key, Model
 from core.ids import make_id
@@ -16,6 +15,7 @@ from core.keys import create_key, ensure_project
 from core.resolution import BackboneFacts, DatasetFacts, resolve
 from core.specs import TrainingSpec
 from core.trainer_protocol import Lineage
+from core.uploads import start_client_upload
 from tests.factories import make_dataset, make_job
 
 SHA256 = "a" * 64
@@ -42,8 +42,25 @@ def make_world(session: Session, project: str) -> World:
         checkpoint_id=make_checkpoint(session, job),
         model_id=make_model(session, job),
         key_id=create_key(session, project_id=project_id, name="a", scopes=("read",)).id,
-        upload_id=start_upload(session, project_id=project_id, filename="a.zip").id,
+        upload_id=make_upload(session, project_id),
     )
+
+
+def make_upload(session: Session, project_id: str) -> str:
+    """In parts, of which the store knows nothing."""
+    upload_id = make_id("upload")
+    start_client_upload(
+        session,
+        project_id=project_id,
+        upload_id=upload_id,
+        filename="a.zip",
+        size_bytes=1,
+        sha256=None,
+        multipart_id="lost",
+        part_bytes=1,
+        lifetime_hours=1,
+    )
+    return upload_id
 
 
 def make_checkpoint(session: Session, job: Job) -> str:

@@ -28,7 +28,7 @@ def _imply_data(session: Session) -> Iterator[str]:
         for file in dataset.files or []:
             yield f"datasets/{dataset.id}/{dataset.attempt}/{file['name']}"
     uploads = select(Upload).join(Dataset, Dataset.upload_id == Upload.id).join(Run, Run.id == Dataset.run_id)
-    for upload in session.scalars(uploads.where(Run.status.not_in(TERMINAL), Upload.sha256.is_not(None))):
+    for upload in session.scalars(uploads.where(Run.status.not_in(TERMINAL), Upload.completed_at.is_not(None))):
         yield upload.storage_key
     for backbone in session.scalars(select(Backbone)):
         yield f"backbones/{backbone.name}/{backbone.sha256}.safetensors"

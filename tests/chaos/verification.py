@@ -4,11 +4,11 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 
 from core.checkpoints import read_manifest
 from core.db.session import SessionFactory
-from core.db.tables import Checkpoint, Model
+from core.db.tables import Checkpoint, Model, Upload
 from core.errors import BituneError
 from core.models import CARD_FILE, WEIGHTS_FILE
 from core.orphans import delete_orphan, find_orphans
@@ -59,7 +59,12 @@ def _read_sha256(storage: Storage, key: str) -> str | None:
 
 
 def collect_orphans(sessions: SessionFactory, storage: Storage) -> int:
-    """What killed attempts left, whatever its age: nothing runs any more. The number of prefixes."""
+    """What killed attempts left, whatever its age: nothing runs any more. The number of prefixes.
+
+    As a day later, when uploads that a killed API left behind have expired.
+    """
+    with sessions.begin() as session:
+        session.execute(update(Upload).where(Upload.expires_at.is_not(None)).values(expires_at=func.clock_timestamp()))
     orphans = list(find_orphans(storage, sessions, min_age_hours=0))
     for orphan in orphans:
         delete_orphan(storage, orphan)

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.orm import Session
 
-from core.datasets import abandon_upload, delete_dataset, start_upload
+from core.datasets import delete_dataset
 from core.db.session import SessionFactory
-from core.db.tables import Attempt, Checkpoint, Dataset, Job, Model, Run
+from core.db.tables import Attempt, Checkpoint, Dataset, Job, Model, Run, Upload
 from core.ids import make_id
 from core.jobs import delete_job
 from core.models import delete_model
@@ -28,6 +28,7 @@ from core.storage_keys import (
     model_prefix,
     upload_prefix,
 )
+from core.uploads import abandon_upload, start_upload
 from tests.factories import claim_run, make_dataset, make_job, make_project
 
 
@@ -220,14 +221,28 @@ def test_upload_stays_until_its_import_has_ended(storage: Storage, session: Sess
     assert find(storage, sessions) == {archive}
 
 
-def test_upload_that_became_no_dataset_is_an_orphan(
-    storage: Storage, session: Session, sessions: SessionFactory
-) -> None:
-    upload = start_upload(session, project_id=make_project(session), filename="a.zip")
+def make_upload(session: Session, *, lifetime_hours: float) -> Upload:
+    upload = start_upload(session, project_id=make_project(session), filename="a.zip", lifetime_hours=lifetime_hours)
     session.commit()
+    return upload
+
+
+def test_upload_that_expired_is_an_orphan(storage: Storage, session: Session, sessions: SessionFactory) -> None:
+    upload = make_upload(session, lifetime_hours=0)
     put(storage, upload.storage_key)
 
     assert find(storage, sessions) == {upload.storage_key}
+
+
+def test_upload_that_may_still_become_a_dataset_stays(
+    storage: Storage, session: Session, sessions: SessionFactory
+) -> None:
+    """Whatever the age of its parts: its lifetime may be longer than a day."""
+    completed, pending = make_upload(session, lifetime_hours=1), make_upload(session, lifetime_hours=1)
+    put(storage, completed.storage_key)
+    leave_unfinished(storage, pending.storage_key)
+
+    assert find(storage, sessions) == set()
 
 
 def test_model_litter_is_named_once_the_attempt_that_may_publish_it_has_ended(
@@ -280,7 +295,7 @@ def test_what_was_written_after_the_deletion_of_its_row_is_an_orphan(
 
 
 def test_abandoned_upload_is_an_orphan(storage: Storage, session: Session, sessions: SessionFactory) -> None:
-    upload = start_upload(session, project_id=make_project(session), filename="a.zip")
+    upload = make_upload(session, lifetime_hours=1)
     abandon_upload(session, upload.id)
     session.commit()
     put(storage, upload.storage_key)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from core.datasets import complete_upload, create_dataset_from_upload, create_dataset_from_url, start_upload
+from core.datasets import create_dataset_from_upload, create_dataset_from_url
 from core.db.session import SessionFactory
 from core.db.tables import Checkpoint, Dataset, Job, Model, Upload
 from core.jobs import create_job, delete_job, resume_job
@@ -26,6 +26,7 @@ from core.runs import lifecycle
 from core.runs.types import RunKind
 from core.specs import TrainingSpec
 from core.storage import StoredObject
+from core.uploads import complete_upload, start_upload
 from tests.factories import claim_run, make_backbone, make_dataset, make_job, make_project, make_run
 
 PARALLEL = 50
@@ -57,7 +58,7 @@ def post_job(session: Session, project_id: str, dataset: Dataset, quotas: Quotas
 
 
 def store_upload(session: Session, project_id: str, size_bytes: int) -> Upload:
-    upload = start_upload(session, project_id=project_id, filename="a.zip")
+    upload = start_upload(session, project_id=project_id, filename="a.zip", lifetime_hours=None)
     complete_upload(session, upload.id, StoredObject(size_bytes=size_bytes, sha256="a" * 64))
     session.flush()
     return upload
@@ -107,7 +108,7 @@ def test_parallel_uploads_never_exceed_the_quota(sessions: SessionFactory) -> No
 
     def start(session: Session) -> None:
         charge_upload(session, project_id, Quotas(uploads_at_once=8))
-        start_upload(session, project_id=project_id, filename="a.zip")
+        start_upload(session, project_id=project_id, filename="a.zip", lifetime_hours=None)
 
     assert count_accepted(sessions, start) == 8
 
@@ -222,7 +223,7 @@ def test_imported_archive_takes_no_room(session: Session) -> None:
 
 def test_upload_of_a_process_that_died_is_forgotten(session: Session) -> None:
     project_id = make_project(session)
-    upload = start_upload(session, project_id=project_id, filename="a.zip")
+    upload = start_upload(session, project_id=project_id, filename="a.zip", lifetime_hours=None)
     assert read_usage(session, project_id).uploads_at_once == 1
 
     upload.created_at -= timedelta(minutes=16)
@@ -233,7 +234,7 @@ def test_upload_of_a_process_that_died_is_forgotten(session: Session) -> None:
 
 def test_upload_in_parts_counts_until_it_expires_with_the_bytes_it_announced(session: Session) -> None:
     project_id = make_project(session)
-    upload = start_upload(session, project_id=project_id, filename="a.zip")
+    upload = start_upload(session, project_id=project_id, filename="a.zip", lifetime_hours=None)
     upload.multipart_id, upload.size_bytes = "parts", 1000
     upload.created_at -= timedelta(hours=1)
     upload.expires_at = datetime.now(UTC) + timedelta(hours=1)

@@ -87,6 +87,15 @@ def test_presigned_download_is_an_attachment(storage: Storage) -> None:
     assert answer.headers["content-disposition"] == 'attachment; filename="a.bin"'
 
 
+def test_part_is_signed_for_the_address_that_clients_reach(settings: Settings) -> None:
+    public = settings.model_copy(update={"s3_public_endpoint_url": "https://files.example:9000"})
+    upload = Storage.from_settings(public).client_upload("signed/a", "at the store")
+
+    url = upload.presign_part(1, size_bytes=5, expires_seconds=60)
+
+    assert url.startswith(f"https://files.example:9000/{settings.s3_bucket}/signed/a?")
+
+
 def test_unsigned_request_is_refused(storage: Storage) -> None:
     storage.put_bytes("signed/a", b"content")
     unsigned = storage.presign_download("signed/a", filename="a.bin").partition("?")[0]

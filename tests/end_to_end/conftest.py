@@ -41,6 +41,7 @@ def service_settings(servers: Servers, tmp_path_factory: pytest.TempPathFactory)
             "s3_bucket": "end-to-end",
             "home": tmp_path_factory.mktemp("service"),
             "url_allowed_hosts": (LOOPBACK,),
+            "s3_import_buckets": ("lake",),
         }
     )
     upgrade(settings.database_url.get_secret_value())

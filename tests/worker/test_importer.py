@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from cli.ports import find_free_port
-from core import datasets
+from core import datasets, uploads
 from core.db.session import SessionFactory
 from core.db.tables import Dataset, Run
 from core.runs import claims, lifecycle
@@ -46,8 +46,8 @@ def context(settings: Settings, sessions: SessionFactory, tmp_path: Path) -> Ite
 
 def hold_import(session: Session, context: WorkerContext, archive: Path) -> tuple[Dataset, Claim]:
     """Of an archive that was uploaded."""
-    upload = datasets.start_upload(session, project_id=make_project(session), filename="a.zip")
-    datasets.complete_upload(session, upload.id, context.storage.put_file(upload.storage_key, archive))
+    upload = uploads.start_upload(session, project_id=make_project(session), filename="a.zip", lifetime_hours=1)
+    uploads.complete_upload(session, upload.id, context.storage.put_file(upload.storage_key, archive))
     dataset, _ = datasets.create_dataset_from_upload(
         session, project_id=upload.project_id, name="cells", upload_id=upload.id, test_fraction=0.2, metadata={}
     )
