@@ -31,6 +31,7 @@ KEPT = frozenset(  # findings about samples; all others are about what is left o
 
 def ingest(job: IngestJob, out_dir: Path, on_progress: Callable[[IngestProgress], None]) -> Packed:
     """Reads the archive twice, with one picture in memory at a time. Raises ImportRejectedError."""
+    on_progress(IngestProgress(stage="reading", done=0))
     found = survey(_tell(read_members(job.archive, job.limits), on_progress), job.limits)
     _check_class_count(found, job.limits)
     log = FindingLog()
