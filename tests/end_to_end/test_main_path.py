@@ -115,7 +115,7 @@ def test_bad_pictures_spoil_only_their_own_entries(user: User, dataset_id: str, 
     sent = {"b64": base64.b64encode(good).decode()}
     images = [sent, {"url": "https://10.0.0.1/a.png"}, {"url": "http://127.0.0.1:1/a.png"}, sent]
     answer = user.client.post("/predict", json={"model": job_id, "images": images})
-    codes = [item.get("error", {}).get("code") for item in answer.json()["predictions"]]
+    codes = [(item.get("error") or {}).get("code") for item in answer.json()["predictions"]]
     assert codes == [None, "url_not_allowed", "url_unreachable", None]
 
 
