@@ -17,3 +17,7 @@ class IngestStoppedError(Exception):
 
 class IngestCrashedError(Exception):
     """The child failed by itself, not by what the archive holds: a bug of ours."""
+
+
+class DecodersDyingError(Exception):
+    """Too many pictures killed the process that decoded them."""
