@@ -44,7 +44,8 @@ class Settings(BaseSettings):
     max_image_bytes: int = 30_000_000
     max_image_pixels: int = 40_000_000
     max_image_side: int = 16_384
-    import_memory_bytes: int = 2 * 1024**3
+    import_decoders: int = Field(2, ge=0, description="Processes that decode the pictures of one import")
+    import_memory_bytes: int = Field(2 * 1024**3, description="Of each process of an import")
     import_timeout_seconds: int = 3600
 
     # Dataset URLs

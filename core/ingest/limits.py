@@ -22,7 +22,8 @@ class IngestLimits(BaseModel):
     max_classes: int = 10_000
     shard_bytes: int = 256 * MEBIBYTE
 
-    memory_bytes: int = 2 * 1024**3
+    decoders: int = 0  # processes that decode pictures beside the one that reads; with none, it does so itself
+    memory_bytes: int = 2 * 1024**3  # of each process
     cpu_seconds: int = 3600
     wall_seconds: int = 3600
     max_file_bytes: int = 512 * MEBIBYTE  # of any file that the child writes
@@ -38,6 +39,7 @@ class IngestLimits(BaseModel):
                 max_pixels=settings.max_image_pixels,
                 max_side=settings.max_image_side,
             ),
+            decoders=settings.import_decoders,
             memory_bytes=settings.import_memory_bytes,
             cpu_seconds=settings.import_timeout_seconds,
             wall_seconds=settings.import_timeout_seconds,

@@ -1,10 +1,13 @@
-"""What an import says about the dataset: `report.json`, and its summary on the dataset's row."""
+"""What an import says about the dataset: `report.json`, `findings.jsonl`, and a summary on the dataset's row."""
+
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from core.ingest.findings import Finding, FindingCode
+from core.ingest.findings import HINTS, FindingCode, FindingLog, Severity, get_severity
 
 REPORT_FILE = "report.json"
+FINDINGS_FILE = "findings.jsonl"
 
 
 class _Frozen(BaseModel):
@@ -28,7 +31,39 @@ class ReportSummary(_Frozen):
     num_findings: dict[FindingCode, int]
 
 
+class ReportSection(_Frozen):
+    """All findings of one code: lines of `findings.jsonl` [start : end], the first `num_listed` of `count`."""
+
+    code: FindingCode
+    severity: Severity
+    hint: str
+    count: int
+    num_listed: int
+    start: int
+    end: int
+
+
 class DatasetReport(_Frozen):
     summary: ReportSummary
     classes: list[ClassCounts]  # in the frozen order
-    findings: list[Finding]  # the first 200 of each code; the summary counts all
+    sections: list[ReportSection]  # without gaps
+
+
+def write_findings(path: Path, log: FindingLog) -> list[ReportSection]:
+    sections = []
+    with path.open("wb") as file:
+        for code, count, lines in log.list_by_code():
+            start = file.tell()
+            file.writelines(lines)
+            sections.append(
+                ReportSection(
+                    code=code,
+                    severity=get_severity(code),
+                    hint=HINTS[code],
+                    count=count,
+                    num_listed=len(lines),
+                    start=start,
+                    end=file.tell(),
+                )
+            )
+    return sections

@@ -2,8 +2,9 @@
 
 import tarfile
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, NamedTuple
+
+from core.dataset_index import SHARDS_DIR, THUMBNAILS_DIR
 
 BLOCK_BYTES = 512
 END = bytes(2 * BLOCK_BYTES)
@@ -29,14 +30,6 @@ class ShardWriter:
         self._position = 0
         self.num_shards = 0
 
-    def __enter__(self) -> "ShardWriter":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._close()
-
     def write(self, name: str, content: bytes) -> Location:
         """`name` is ASCII and at most 100 characters long."""
         padding = bytes(-len(content) % BLOCK_BYTES)
@@ -48,20 +41,35 @@ class ShardWriter:
         self._position += BLOCK_BYTES + len(content) + len(padding)
         return location
 
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.write(END)
+            self._file.close()
+            self._file = None
+
     def _open_for(self, size_bytes: int) -> BinaryIO:
         if self._file is not None and self._position + size_bytes + len(END) > self._shard_bytes:
-            self._close()
+            self.close()
         if self._file is None:
             self._file = (self._directory / f"{self.num_shards}.tar").open("xb")
             self._position = 0
             self.num_shards += 1
         return self._file
 
-    def _close(self) -> None:
-        if self._file is not None:
-            self._file.write(END)
-            self._file.close()
-            self._file = None
+
+class ShardPair:
+    """The pictures as they came, and their thumbnails."""
+
+    def __init__(self, out_dir: Path, shard_bytes: int) -> None:
+        self.pictures = ShardWriter(out_dir / SHARDS_DIR, shard_bytes)
+        self.thumbnails = ShardWriter(out_dir / THUMBNAILS_DIR, shard_bytes)
+
+    def __enter__(self) -> "ShardPair":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pictures.close()
+        self.thumbnails.close()
 
 
 def _make_header(name: bytes, size_bytes: int) -> bytes:

@@ -27,12 +27,14 @@ class Survey:
     layout: Layout
     num_pictures: int
     num_ignored: int
+    empty_folders: tuple[str, ...]  # that would be classes, had they pictures
 
 
 def survey(members: Iterable[Member]) -> Survey:
     """Raises ImportRejectedError where no classes can be told apart, or two files have one name."""
     names: list[Parts] = []
     pictures: list[Parts] = []
+    others: list[Parts] = []
     num_ignored = 0
     for member in members:
         names.append(member.parts)
@@ -40,9 +42,16 @@ def survey(members: Iterable[Member]) -> Survey:
         num_ignored += kind is FileKind.IGNORED
         if kind is FileKind.PICTURE:
             pictures.append(member.parts)
+        elif kind is FileKind.OTHER:
+            others.append(member.parts)
     layout = recognise(pictures)
     _check_names(names)
-    return Survey(layout=layout, num_pictures=len(pictures), num_ignored=num_ignored)
+    return Survey(
+        layout=layout,
+        num_pictures=len(pictures),
+        num_ignored=num_ignored,
+        empty_folders=_find_empty_folders(layout, others),
+    )
 
 
 def classify(member: Member) -> FileKind:
@@ -52,6 +61,12 @@ def classify(member: Member) -> FileKind:
     suffix = PurePosixPath(member.parts[-1]).suffix.lower()
     is_picture = has_known_format(member.content) or suffix in PICTURE_SUFFIXES
     return FileKind.PICTURE if is_picture else FileKind.OTHER
+
+
+def _find_empty_folders(layout: Layout, others: list[Parts]) -> tuple[str, ...]:
+    places = [layout.locate(parts) for parts in others]
+    names = {place.class_name for place in places if place is not None}
+    return tuple(sorted(names - set(layout.classes)))
 
 
 def _check_names(names: list[Parts]) -> None:
