@@ -14,7 +14,7 @@ from api.decode_pool import DecodePool
 from api.errors import add_error_handlers
 from api.layers import BodyLimits, GateLayer, RequestIdLayer
 from api.model_cache import ModelCache
-from api.routes import datasets, jobs, keys, models, operations, predictions, previews
+from api.routes import datasets, jobs, keys, models, operations, predictions, previews, samples
 from api.schemas.common import Problem
 from api.services import Services
 from core.db.session import SessionFactory, make_engine, make_session_factory
@@ -82,7 +82,7 @@ def _make_fastapi(services: Services) -> FastAPI:
     )
     app.state.services = services
     add_error_handlers(app)
-    for module in (operations, keys, datasets, jobs, previews, models, predictions):
+    for module in (operations, keys, datasets, samples, jobs, previews, models, predictions):
         app.include_router(module.router)
     return app
 

@@ -121,8 +121,7 @@ def _find_oddities(picture: Image.Image) -> tuple[Oddity, ...]:
 
 def _shows_through(picture: Image.Image) -> bool:
     """Many tools write an alpha channel that hides nothing."""
-    lowest, _ = picture.convert("RGBA").getchannel("A").getextrema()
-    return lowest < 255
+    return picture.convert("RGBA").getchannel("A").getextrema()[0] != 255  # the lowest
 
 
 def _is_animated(picture: Image.Image) -> bool:

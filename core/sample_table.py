@@ -103,7 +103,7 @@ def is_sample_id(text: str) -> bool:
 
 
 class _Place(NamedTuple):
-    index: int  # of the first record behind an id
+    number: int  # of the first record behind an id
     before: Records  # the one in front of that, if there is one
 
 
@@ -122,7 +122,7 @@ class SampleTable:
         """In the order of their ids."""
         found: list[Records] = []
         num_found = 0
-        for records in self._walk(0 if after is None else self._find_place(after).index):
+        for records in self._walk(0 if after is None else self._find_place(after).number):
             matching = records[_match(records, query)][: limit - num_found]
             found.append(matching)
             num_found += len(matching)

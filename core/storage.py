@@ -123,6 +123,12 @@ class Storage:
         with self._errors.translated(key):
             return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
 
+    def get_range(self, key: str, offset: int, size_bytes: int) -> bytes:
+        """`size_bytes` is at least 1, and all of them exist."""
+        with self._errors.translated(key):
+            span = f"bytes={offset}-{offset + size_bytes - 1}"
+            return self._client.get_object(Bucket=self._bucket, Key=key, Range=span)["Body"].read()
+
     def download_file(self, key: str, path: Path, *, sha256: str) -> None:
         """Writes `path` by a temporary name once size and SHA-256 are seen to be right."""
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from api.schemas.common import ApiModel, MetadataField, Name
 from core.datasets import ClassCounts, DatasetState
+from core.ingest.report import ReportSummary
 from core.runs import lifecycle
 from core.states import RunStatus
 
@@ -70,7 +71,13 @@ class DatasetOut(ApiModel):
                         {"name": "functional", "train": 331, "val": 0, "test": 83},
                     ],
                     "error": None,
-                    "report": {"num_findings": 0},
+                    "report": {
+                        "layout": "a folder per class",
+                        "num_samples": 600,
+                        "num_left_out": 2,
+                        "num_ignored": 0,
+                        "num_findings": {"image_truncated": 2, "near_duplicates": 14},
+                    },
                     "source_url": None,
                     "test_fraction": 0.2,
                     "metadata": {},
@@ -90,7 +97,7 @@ class DatasetOut(ApiModel):
     num_samples: int | None
     classes: list[ClassCounts] | None
     error: ErrorOut | None
-    report: dict[str, Any] | None  # core.ingest.report's summary
+    report: ReportSummary | None
     source_url: str | None
     test_fraction: float
     metadata: dict[str, str]
@@ -109,7 +116,7 @@ def render_dataset(state: DatasetState) -> DatasetOut:
         num_samples=dataset.num_samples,
         classes=None if dataset.classes is None else [ClassCounts.model_validate(item) for item in dataset.classes],
         error=None if run.status_reason is None else ErrorOut.model_validate(run.status_reason),
-        report=dataset.report,
+        report=None if dataset.report is None else ReportSummary.model_validate(dataset.report),
         source_url=dataset.source_url,
         test_fraction=dataset.test_fraction,
         metadata=dataset.details,

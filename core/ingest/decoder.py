@@ -1,11 +1,10 @@
-"""`python -m core.ingest.decoder`: inspects pictures for the import process, under the limits that it inherits.
+"""Inspects pictures in a process of its own, forked from the import process, under the limits that it inherits.
 
 A request is a line of JSON, the sizes of the pictures, and then their bytes. The answer is a line of JSON, an item a
 picture, and then signature and thumbnail of each that can be used.
 """
 
 import json
-import sys
 from typing import IO, Any
 
 from core.images import ImageLimits
@@ -13,9 +12,9 @@ from core.ingest import sandbox
 from core.ingest.pictures import SIGNATURE_BYTES, Inspected, Inspection, Unusable, inspect
 
 
-def main(limits: ImageLimits) -> None:
+def serve(requests: IO[bytes], answers: IO[bytes], limits: ImageLimits) -> None:
+    """Until the requests end."""
     sandbox.die_by_signal()
-    requests, answers = sys.stdin.buffer, sys.stdout.buffer
     while line := requests.readline():
         contents = [requests.read(size) for size in json.loads(line)]
         write_answer(answers, [inspect(content, limits) for content in contents])
@@ -72,7 +71,3 @@ def _read(stream: IO[bytes], size: int) -> bytes:
     if len(content) < size:
         raise EOFError
     return content
-
-
-if __name__ == "__main__":
-    main(ImageLimits.model_validate_json(sys.argv[1]))

@@ -16,7 +16,7 @@ Severity = Literal["warning", "info"]  # what is an error ends the import, see e
 
 
 class FindingCode(StrEnum):
-    """In the order of the report: what was left out, what is wrong with samples, with classes, and what is only said."""
+    """In the order of the report."""
 
     # Left out; the first six are those of core.images
     IMAGE_FORMAT_UNSUPPORTED = "image_format_unsupported"
@@ -124,7 +124,7 @@ class ListedFindings(NamedTuple):
     """All findings of one code."""
 
     code: FindingCode
-    count: int
+    num_found: int
     lines: list[bytes]  # the first MAX_LISTED_PER_CODE as JSON: a tenth of the memory that the objects would take
 
 

@@ -37,9 +37,7 @@ def ingest(job: IngestJob, out_dir: Path, on_progress: Callable[[IngestProgress]
         return _ingest(job, out_dir, decoders, on_progress)
 
 
-def _ingest(
-    job: IngestJob, out_dir: Path, decoders: Decoders, on_progress: Callable[[IngestProgress], None]
-) -> Packed:
+def _ingest(job: IngestJob, out_dir: Path, decoders: Decoders, on_progress: Callable[[IngestProgress], None]) -> Packed:
     on_progress(IngestProgress(stage="reading", done=0))
     found = survey(read_members(job.archive, job.limits))
     _check_class_count(found, job.limits)

@@ -1,6 +1,6 @@
 """What is said about one picture that became a sample."""
 
-from pathlib import PurePosixPath
+from posixpath import splitext
 
 from core.dataset_index import IndexEntry
 from core.images import Oddity
@@ -32,7 +32,7 @@ def judge(entry: IndexEntry, inspected: Inspected, log: FindingLog) -> None:
         log.add_about(FindingCode.IMAGE_MODE_UNUSUAL, [entry], "; ".join(conversions))
     if "animated" in inspected.oddities:
         log.add_about(FindingCode.IMAGE_ANIMATED, [entry], "only its first frame is used")
-    suffix = PurePosixPath(entry.path).suffix.lower()
+    suffix = splitext(entry.path)[1].lower()
     if SUFFIXES.get(suffix, inspected.image_format) != inspected.image_format:
         message = f"its name ends in '{suffix}', but it is {inspected.image_format}"
         log.add_about(FindingCode.IMAGE_MISNAMED, [entry], message)

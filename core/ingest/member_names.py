@@ -26,7 +26,8 @@ def split_name(name: str) -> tuple[str, ...]:
     """The folders and the file of a member's name, as they are spelled there; nothing for the root itself."""
     if name.startswith("/") or DRIVE.match(name) or "\\" in name:
         raise _unsafe(name, "is absolute or has a backslash")
-    if any(unicodedata.category(char) in {"Cc", "Cs"} or char in BIDI_CONTROLS for char in name):
+    is_plain = name.isascii() and name.isprintable()  # told in a hundredth of the time
+    if not is_plain and any(unicodedata.category(char) in {"Cc", "Cs"} or char in BIDI_CONTROLS for char in name):
         raise _unsafe(name, "has control characters")
     parts = tuple(part for part in name.split("/") if part not in {"", "."})
     if ".." in parts:

@@ -88,7 +88,8 @@ def _pair_neighbours(hashes: NDArray[np.uint64]) -> Iterator[tuple[Indices, Indi
 
 def _count_different_bits(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[np.int64]:
     different = np.ascontiguousarray(left ^ right).view(np.uint8).reshape(-1, 8)
-    return _COUNT_BITS[different].sum(axis=1, dtype=np.int64)
+    counts: NDArray[np.int64] = _COUNT_BITS[different].sum(axis=1, dtype=np.int64)
+    return counts
 
 
 def _correlate(signatures: Signatures, first: Indices, second: Indices) -> NDArray[np.float32]:
@@ -103,7 +104,8 @@ def _correlate(signatures: Signatures, first: Indices, second: Indices) -> NDArr
 
 def _normalise(signatures: Signatures) -> NDArray[np.float32]:
     grey = signatures.astype(np.float32)
-    return (grey - grey.mean(axis=1, keepdims=True)) / grey.std(axis=1, keepdims=True)
+    normal: NDArray[np.float32] = (grey - grey.mean(axis=1, keepdims=True)) / grey.std(axis=1, keepdims=True)
+    return normal
 
 
 class _Groups:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
-from pathlib import PurePosixPath
+from posixpath import splitext
 
 from core.images import has_known_format
 from core.ingest.errors import ImportRejectedError
@@ -58,7 +58,7 @@ def classify(member: Member) -> FileKind:
     """By content, or by a name that promises a picture: what does not hold the promise is a finding."""
     if is_ignored(member.parts):
         return FileKind.IGNORED
-    suffix = PurePosixPath(member.parts[-1]).suffix.lower()
+    suffix = splitext(member.parts[-1])[1].lower()
     is_picture = has_known_format(member.content) or suffix in PICTURE_SUFFIXES
     return FileKind.PICTURE if is_picture else FileKind.OTHER
 
