@@ -63,7 +63,7 @@ def _hash_pixels(picture: Image.Image) -> str:
 
 
 def _sign(small: Image.Image) -> bytes:
-    return small.convert("L").resize((SIGNATURE_SIDE, SIGNATURE_SIDE), Image.Resampling.BOX).tobytes()
+    return small.convert("L").resize((SIGNATURE_SIDE, SIGNATURE_SIDE), Image.Resampling.BILINEAR).tobytes()
 
 
 def _encode(small: Image.Image) -> bytes:

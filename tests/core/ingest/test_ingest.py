@@ -13,6 +13,7 @@ from core.ingest.ingest import ingest
 from core.ingest.limits import IngestLimits
 from core.ingest.protocol import IngestJob, IngestProgress, Packed
 from core.ingest.report import DatasetReport
+from tests.core.ingest.reading import read_findings
 from tests.pictures import ArchiveFormat, Member, encode, make_archive, make_members, make_picture, write_zip
 
 GOOD = make_members({"cat": 10, "dog": 6})
@@ -28,6 +29,7 @@ class Ingested:
         job = IngestJob(archive=archive, limits=limits, test_fraction=test_fraction)
         self.packed: Packed = ingest(job, self.out_dir, self.progress.append)
         self.entries: list[IndexEntry] = read_index(self.out_dir / INDEX_FILE)
+        self.findings = read_findings(self.out_dir)
         self.report = DatasetReport.model_validate_json((self.out_dir / "report.json").read_text())
 
     def read_sample(self, entry: IndexEntry) -> bytes:
@@ -102,7 +104,7 @@ def test_orientation_counts_for_the_size_and_for_copies(tmp_path: Path) -> None:
     assert [(entry.width, entry.height) for entry in found] == [(40, 30), (40, 30)]
     assert found[0].duplicate_group == found[1].duplicate_group
     assert found[0].split == found[1].split
-    assert ingested.report.summary.num_findings == {FindingCode.DUPLICATE_IMAGES: 1}
+    assert ingested.report.summary.num_findings[FindingCode.DUPLICATE_IMAGES] == 1
 
 
 def test_bad_files_are_left_out_and_listed(tmp_path: Path) -> None:
@@ -122,7 +124,7 @@ def test_bad_files_are_left_out_and_listed(tmp_path: Path) -> None:
     assert ingested.counts() == {"cat": (8, 0, 2), "dog": (5, 0, 1)}
     summary = ingested.report.summary
     assert (summary.num_samples, summary.num_left_out, summary.num_ignored) == (16, 7, 2)
-    assert {(finding.path, finding.code) for finding in ingested.report.findings} == {
+    assert {(finding.path, finding.code) for finding in ingested.findings} == {
         ("cat/half.jpg", FindingCode.IMAGE_TRUNCATED),
         ("cat/text.png", FindingCode.IMAGE_FORMAT_UNSUPPORTED),
         ("cat/notes.txt", FindingCode.NOT_AN_IMAGE),
@@ -130,8 +132,10 @@ def test_bad_files_are_left_out_and_listed(tmp_path: Path) -> None:
         ("cover.png", FindingCode.OUTSIDE_CLASS),
         ("cat/dot.png", FindingCode.IMAGE_TOO_SMALL),
         ("README.md", FindingCode.NOT_AN_IMAGE),
+        ("cat", FindingCode.CLASS_SMALL),
+        ("dog", FindingCode.CLASS_SMALL),
     }
-    assert all(finding.message and finding.hint for finding in ingested.report.findings)
+    assert all(finding.message and finding.hint for finding in ingested.findings)
 
 
 def test_folder_of_unreadable_pictures_is_not_dropped_in_silence(tmp_path: Path) -> None:
