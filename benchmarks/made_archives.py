@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 CLASSES = 5
@@ -22,11 +23,11 @@ def write_archive(path: Path, *, pictures: int, side: int) -> Path:
 
 
 def _make_picture(random: np.random.Generator, side: int) -> Image.Image:
-    layers = [np.asarray(_enlarge(random.normal(0, 160 / cells**0.5, (cells, cells, 3)), side)) for cells in DETAILS]
-    return Image.fromarray((128 + sum(layers)).clip(0, 255).astype(np.uint8))
+    layers = [_enlarge(random.normal(0, 160 / cells**0.5, (cells, cells, 3)), side) for cells in DETAILS]
+    return Image.fromarray((128 + np.sum(layers, axis=0)).clip(0, 255).astype(np.uint8))
 
 
-def _enlarge(cells: np.ndarray, side: int) -> np.ndarray:
+def _enlarge(cells: NDArray[np.float64], side: int) -> NDArray[np.float32]:
     channels = [
         Image.fromarray(cells[:, :, channel].astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
         for channel in range(3)

@@ -1,7 +1,9 @@
-"""Inspects good pictures and one that is too much for the memory of a decoder; prints what became of each."""
+"""Inspects good pictures and one that is too much for the memory of a decoder; says what became of each."""
 
 import json
 import resource
+import sys
+from pathlib import Path
 
 from core.images import ImageLimits
 from core.ingest.decoders import Decoders
@@ -24,12 +26,13 @@ def main() -> None:
     decoders = Decoders(2, ImageLimits())
     with decoders.running():
         found = [inspections for _, inspections in decoders.inspect(batches)]
-    print(json.dumps([["good" if isinstance(one, Inspected) else one.code for one in batch] for batch in found]))
+    sys.stdout.write(
+        json.dumps([["good" if isinstance(one, Inspected) else one.code for one in batch] for batch in found])
+    )
 
 
 def _measure_address_space() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[0]) * resource.getpagesize()
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 if __name__ == "__main__":
