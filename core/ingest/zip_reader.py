@@ -12,6 +12,7 @@ from core.ingest.limits import IngestLimits
 from core.ingest.member_names import decode_name, split_name
 from core.ingest.members import Member
 from core.ingest.meter import Meter
+from core.ingest.zip_content import read_content
 
 END_SIGNATURE = b"PK\x05\x06"
 END_BYTES = 22
@@ -49,7 +50,7 @@ def read_zip(path: Path, limits: IngestLimits, meter: Meter) -> Iterator[Member]
             parts = split_name(_decode_name(info))
             _check_kind(info)
             if not info.is_dir():
-                yield Member(parts, _read(archive, info, limits, meter))
+                yield Member(parts, _read(file, info, limits, meter))
 
 
 def _check_places(file: IO[bytes], infos: list[zipfile.ZipInfo], directory_offset: int) -> None:
@@ -85,10 +86,7 @@ def _check_kind(info: zipfile.ZipInfo) -> None:
         )
 
 
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: IngestLimits, meter: Meter) -> bytes:
-    with archive.open(info) as member:
-        content = member.read(limits.image.max_bytes + 1)
+def _read(file: IO[bytes], info: zipfile.ZipInfo, limits: IngestLimits, meter: Meter) -> bytes:
+    content = read_content(file, info, limits.image.max_bytes + 1)
     meter.count_bytes(len(content))
-    if len(content) < min(info.file_size, limits.image.max_bytes + 1):
-        raise zipfile.BadZipFile("a member is shorter than stated")
     return content
