@@ -10,6 +10,7 @@ import io
 import json
 import multiprocessing
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from rich.table import Table
 
 from benchmarks.made_archives import write_archive
 
+FORK = multiprocessing.get_context("fork")
 SOUGHT_RATIO = 0.5
 SOUGHT_GROWTH_MB = 64
 console = Console(stderr=True)
@@ -36,6 +38,14 @@ class Speed(NamedTuple):
     bare_per_second: float
     import_per_second: float
     ratio: float
+    bare_cpu_us: float  # processor time a picture, which others on the machine change least
+    import_cpu_us: float
+
+
+class Run(NamedTuple):
+    seconds: float
+    cpu_seconds: float
+    peak_rss_mb: float
 
 
 class Memory(NamedTuple):
@@ -67,52 +77,60 @@ def _parse_options() -> argparse.Namespace:
 
 
 def _measure(archive: Path, side: int, options: argparse.Namespace) -> tuple[Speed, Memory]:
-    rounds = []
+    pairs = []
     for number in range(options.rounds):
-        bare = _run_bare_loop(archive)
-        seconds, peak = _run_import(archive)
-        rounds.append((bare, seconds, peak))
-        console.print(f"{side} px, round {number}: bare {bare:.2f} s, import {seconds:.2f} s, peak {peak:.0f} MB")
+        bare, imported = _run_bare_loop(archive), _run_import(archive)
+        pairs.append((bare, imported))
+        console.print(f"{side} px, round {number}: bare {bare.seconds:.2f} s, import {imported.seconds:.2f} s")
     speed = Speed(
         side=side,
         pictures=options.pictures,
-        bare_per_second=round(options.pictures / median(bare for bare, _, _ in rounds)),
-        import_per_second=round(options.pictures / median(seconds for _, seconds, _ in rounds)),
-        ratio=round(median(bare / seconds for bare, seconds, _ in rounds), 2),
+        bare_per_second=round(options.pictures / median(bare.seconds for bare, _ in pairs)),
+        import_per_second=round(options.pictures / median(imported.seconds for _, imported in pairs)),
+        ratio=round(median(bare.seconds / imported.seconds for bare, imported in pairs), 2),
+        bare_cpu_us=round(1e6 * median(bare.cpu_seconds for bare, _ in pairs) / options.pictures),
+        import_cpu_us=round(1e6 * median(imported.cpu_seconds for _, imported in pairs) / options.pictures),
     )
-    return speed, Memory(side, options.pictures, round(max(peak for _, _, peak in rounds), 1))
+    return speed, Memory(side, options.pictures, round(max(imported.peak_rss_mb for _, imported in pairs), 1))
 
 
 def _measure_memory(archive: Path, side: int) -> Memory:
     with zipfile.ZipFile(archive) as members:
         pictures = len(members.namelist())
-    return Memory(side, pictures, round(_run_import(archive)[1], 1))
+    return Memory(side, pictures, round(_run_import(archive).peak_rss_mb, 1))
 
 
-def _run_import(archive: Path) -> tuple[float, float]:
+def _run_import(archive: Path) -> Run:
     """In a process of its own, whose largest child is what the system then tells."""
     with tempfile.TemporaryDirectory(prefix="bitune-benchmark-") as work_dir:
         command = [sys.executable, "-m", "benchmarks.one_import", str(archive), work_dir]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     said = json.loads(done.stdout)
-    return said["seconds"], said["peak_rss_mb"]
+    return Run(said["seconds"], said["cpu_seconds"], said["peak_rss_kb"] / 1024)
 
 
-def _run_bare_loop(archive: Path) -> float:
+def _run_bare_loop(archive: Path) -> Run:
     count = os.cpu_count() or 1
-    began_at = time.monotonic()
-    with multiprocessing.get_context("fork").Pool(count) as pool:
-        pool.starmap(_decode_share, [(archive, number, count) for number in range(count)])
-    return time.monotonic() - began_at
+    began_at, before = time.monotonic(), _read_cpu_seconds()
+    processes = [FORK.Process(target=_decode_share, args=(archive, number, count)) for number in range(count)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    return Run(time.monotonic() - began_at, _read_cpu_seconds() - before, 0)
 
 
-def _decode_share(archive: Path, first: int, step: int) -> str:
-    digest = ""
+def _read_cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _decode_share(archive: Path, first: int, step: int) -> None:
     with zipfile.ZipFile(archive) as members:
         for name in members.namelist()[first::step]:
             with Image.open(io.BytesIO(members.read(name))) as picture:
-                digest = hashlib.sha256(picture.convert("RGB").tobytes()).hexdigest()
-    return digest
+                hashlib.sha256(picture.convert("RGB").tobytes()).hexdigest()
 
 
 def _report(speeds: list[Speed], memories: list[Memory]) -> None:

@@ -17,8 +17,9 @@ def main(archive: Path, work_dir: Path) -> None:
     began_at = time.monotonic()
     run_ingest(job, work_dir, should_stop=lambda: False, on_progress=lambda _: None)
     seconds = time.monotonic() - began_at
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # KiB on Linux
-    print(json.dumps({"seconds": seconds, "peak_rss_mb": peak}))
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    said = {"seconds": seconds, "cpu_seconds": used.ru_utime + used.ru_stime, "peak_rss_kb": used.ru_maxrss}
+    print(json.dumps(said))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
 """What an import may use: of the archive, and of the host."""
 
+from typing import TYPE_CHECKING
+
 from pydantic import BaseModel, ConfigDict
 
 from core.images import ImageLimits
-from core.settings import Settings
+
+if TYPE_CHECKING:
+    from core.settings import Settings  # the import process has none, and would load them for a tenth of a second
 
 MEBIBYTE = 1024**2
 
@@ -30,7 +34,7 @@ class IngestLimits(BaseModel):
     max_open_files: int = 64
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "IngestLimits":
+    def from_settings(cls, settings: "Settings") -> "IngestLimits":
         return cls(
             max_unpacked_bytes=settings.max_unpacked_bytes,
             max_members=settings.max_members,
