@@ -86,6 +86,7 @@ ODD = [
     ("cat/print.jpg", encode(make_picture(11, SIZE).convert("CMYK"), "JPEG")),
     ("cat/deep.png", encode(Image.fromarray(np.arange(64 * 48, dtype=np.uint16).reshape(48, 64) * 20))),
     ("cat/glass.png", encode(Image.merge("RGBA", (*make_picture(12, SIZE).split(), Image.new("L", SIZE, 99))))),
+    ("cat/opaque.png", encode(make_picture(14, SIZE).convert("RGBA"))),  # nothing is odd about it
     ("cat/film.gif", _encode_frames()),
     ("cat/really.jpg", encode(make_picture(13, SIZE))),
 ]
@@ -171,7 +172,7 @@ def test_sections_and_counts_are_those_of_the_findings(odd: Imported) -> None:
     assert [section.start for section in odd.report.sections[1:]] == [
         section.end for section in odd.report.sections[:-1]
     ]
-    assert (odd.report.summary.num_left_out, odd.report.summary.num_samples) == (9, 50 + 14)
+    assert (odd.report.summary.num_left_out, odd.report.summary.num_samples) == (9, 50 + 15)
 
 
 def test_findings_name_the_samples_that_they_are_about(odd: Imported) -> None:
