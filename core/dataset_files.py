@@ -40,7 +40,11 @@ class DatasetFiles:
 
     def _refuse(self) -> NoReturn:
         if self._dataset.attempt is None:
-            raise NotFoundError("dataset_not_ready", "the dataset is not imported", hint="wait until it is `ready`")
+            raise NotFoundError(
+                "dataset_not_ready",
+                "the dataset is not imported",
+                hint="wait until it is `ready`; of one that `failed`, its `error` says why",
+            )
         raise NotFoundError(
             "dataset_too_old", "the dataset was imported before there was such a thing", hint="import the archive again"
         )

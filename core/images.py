@@ -94,8 +94,8 @@ def _decode(content: bytes, limits: ImageLimits) -> Decoded:
         picture = Image.open(BytesIO(content), formats=FORMATS)
         _check_size(picture, limits)
         picture.load()
-        oddities = _find_oddities(picture)
         upright = _turn_upright(_convert_to_rgb(picture), _read_orientation(picture))
+        oddities = _find_oddities(picture)  # last: to look for a second frame may leave nothing of the first
     upright.info = {}
     return Decoded(upright, picture.format or "", oddities)
 
