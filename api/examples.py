@@ -79,7 +79,8 @@ def _make_plain(schema: Schema, schemas: Schema, name: str) -> JsonValue:
         case {"type": "array"}:
             example = [make_example(schema.get("items", {}), schemas)]
         case {"type": "object", "additionalProperties": dict(values)}:
-            example = {"accuracy": make_example(values, schemas)}
+            key = make_example(schema.get("propertyNames", {"const": "accuracy"}), schemas)
+            example = {str(key): make_example(values, schemas)}
         case {"type": "object"}:
             example = {}
         case {"type": "integer"}:

@@ -20,7 +20,7 @@ from api.model_cache import ModelCache
 from api.openapi import Document
 from api.picture_fetcher import PictureFetcher
 from api.query import refuse_unknown_parameters
-from api.routes import datasets, jobs, keys, models, operations, predictions, previews, uploads
+from api.routes import datasets, jobs, keys, models, operations, predictions, previews, samples, uploads
 from api.run_watch import RunWatch
 from api.schemas.common import Problem
 from api.services import Services
@@ -112,7 +112,7 @@ def _make_fastapi(services: Services) -> FastAPI:
     )
     app.state.services = services
     add_error_handlers(app)
-    for module in (operations, keys, uploads, datasets, jobs, previews, models, predictions):
+    for module in (operations, keys, uploads, datasets, samples, jobs, previews, models, predictions):
         app.include_router(module.router)
     app.openapi = partial(_get_document, app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app

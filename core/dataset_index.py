@@ -2,13 +2,16 @@
 
 import gzip
 from collections.abc import Iterable
+from io import BufferedWriter
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+COMPRESS_LEVEL = 1
 INDEX_FILE = "index.jsonl.gz"
 SHARDS_DIR = "shards"
+THUMBNAILS_DIR = "thumbnails"
 
 Split = Literal["train", "val", "test"]
 
@@ -28,14 +31,14 @@ class IndexEntry(BaseModel):
     height: int
     sha256: str  # of the original bytes
     path: str  # in the archive, NFC
-    duplicate_group: str  # equal for pictures with equal pixels; splits never cut a group
+    duplicate_group: str  # equal for pictures that look the same; splits never cut a group
 
 
 def write_index(path: Path, entries: Iterable[IndexEntry]) -> None:
-    # mtime=0: the same entries give the same bytes
-    with gzip.GzipFile(path, "wb", mtime=0) as file:
+    # mtime=0: the same entries give the same bytes; most of them are hashes, which no level makes smaller
+    with gzip.GzipFile(path, "wb", compresslevel=COMPRESS_LEVEL, mtime=0) as file, BufferedWriter(file) as buffer:
         for entry in entries:
-            file.write(entry.model_dump_json().encode() + b"\n")
+            buffer.write(entry.model_dump_json().encode() + b"\n")
 
 
 def read_index(path: Path) -> list[IndexEntry]:

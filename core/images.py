@@ -3,7 +3,7 @@
 import re
 import warnings
 from io import BytesIO
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -31,6 +31,8 @@ ProcessErrorCode = Literal[
     "image_decode_timeout",
 ]
 
+Oddity = Literal["cmyk", "16_bit", "transparent", "animated"]  # what a decoded RGB picture no longer shows
+
 ORIENTATION_TAG = 0x0112
 TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -54,6 +56,12 @@ class ImageLimits(BaseModel):
     min_side: int = 8
 
 
+class Decoded(NamedTuple):
+    picture: Image.Image
+    image_format: str  # one of FORMATS, by content
+    oddities: tuple[Oddity, ...]
+
+
 class ImageError(Exception):
     """A picture that cannot be used."""
 
@@ -65,6 +73,11 @@ class ImageError(Exception):
 
 def decode_rgb(content: bytes, limits: ImageLimits) -> Image.Image:
     """An upright, fully loaded RGB picture without metadata: first frame, 16 bit scaled, alpha composed on white."""
+    return decode(content, limits).picture
+
+
+def decode(content: bytes, limits: ImageLimits) -> Decoded:
+    """As `decode_rgb`, with what the picture was before."""
     if len(content) > limits.max_bytes:
         raise ImageError(
             "image_too_large_bytes", f"it has {len(content)} bytes, at most {limits.max_bytes} are allowed"
@@ -82,7 +95,7 @@ def has_known_format(content: bytes) -> bool:
     return content.startswith(SIGNATURES) or (content[:4] == b"RIFF" and content[8:12] == b"WEBP")
 
 
-def _decode(content: bytes, limits: ImageLimits) -> Image.Image:
+def _decode(content: bytes, limits: ImageLimits) -> Decoded:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # what it warns of is checked here
         picture = Image.open(BytesIO(content), formats=FORMATS)
@@ -90,8 +103,9 @@ def _decode(content: bytes, limits: ImageLimits) -> Image.Image:
         _check_scans(content)
         picture.load()
         upright = _turn_upright(_convert_to_rgb(picture), _read_orientation(picture))
+        oddities = _find_oddities(picture)  # last: to look for a second frame may leave nothing of the first
     upright.info = {}
-    return upright
+    return Decoded(upright, picture.format or "", oddities)
 
 
 def _check_size(picture: Image.Image, limits: ImageLimits) -> None:
@@ -115,6 +129,28 @@ def _count_scans(jpeg: bytes) -> int:
         count += jpeg[marker.end() - 1] == START_OF_SCAN
         at = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big")
     return count
+
+
+def _find_oddities(picture: Image.Image) -> tuple[Oddity, ...]:
+    found: dict[Oddity, bool] = {
+        "cmyk": picture.mode == "CMYK",
+        "16_bit": picture.mode.startswith("I"),
+        "transparent": picture.has_transparency_data and _shows_through(picture),
+        "animated": _is_animated(picture),
+    }
+    return tuple(oddity for oddity, is_so in found.items() if is_so)
+
+
+def _shows_through(picture: Image.Image) -> bool:
+    """Many tools write an alpha channel that hides nothing."""
+    return picture.convert("RGBA").getchannel("A").getextrema()[0] != 255  # the lowest
+
+
+def _is_animated(picture: Image.Image) -> bool:
+    try:
+        return bool(getattr(picture, "is_animated", False))  # only formats with frames have it
+    except Exception:  # noqa: BLE001  # the first frame is whole, and no other is used
+        return False
 
 
 def _convert_to_rgb(picture: Image.Image) -> Image.Image:

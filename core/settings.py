@@ -60,7 +60,8 @@ class Settings(BaseSettings):
     min_image_side: int = Field(8, ge=1)
     min_images_per_class: int = Field(5, ge=1, description="Different ones")
     max_classes: int = Field(10_000, ge=2)
-    import_memory_bytes: int = 2 * 1024**3
+    import_decoders: int = Field(2, ge=0, description="Processes that decode the pictures of one import")
+    import_memory_bytes: int = Field(2 * 1024**3, description="Of each process of an import")
     import_timeout_seconds: int = 3600
 
     # Quotas: what each project may have, where `bitune quotas set` says nothing else; "none" is no limit

@@ -154,6 +154,12 @@ class Storage:
         with self._errors.translated(key):
             return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
 
+    def get_range(self, key: str, offset: int, size_bytes: int) -> bytes:
+        """`size_bytes` is at least 1, and all of them exist."""
+        with self._errors.translated(key):
+            span = f"bytes={offset}-{offset + size_bytes - 1}"
+            return self._client.get_object(Bucket=self._bucket, Key=key, Range=span)["Body"].read()
+
     def open_object(self, key: str) -> OpenedObject:
         """Nothing is read before its chunks are."""
         with self._errors.translated(key):

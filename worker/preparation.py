@@ -10,7 +10,7 @@ import structlog
 from core import jobs
 from core.backbones import get_backbone
 from core.checkpoints import download_checkpoint
-from core.dataset_index import INDEX_FILE, read_index
+from core.dataset_index import INDEX_FILE, SHARDS_DIR, read_index
 from core.datasets import ClassCounts, StoredFile
 from core.db.tables import Backbone, Checkpoint, Dataset, Job
 from core.disk import require_space
@@ -86,8 +86,7 @@ def fetch_dataset(context: WorkerContext, dataset: Dataset) -> Path:
     """The dataset's files on this host, shared by all jobs; those that are here already are not fetched again."""
     directory = _find_dataset_dir(context, dataset)
     prefix = dataset_attempt_prefix(dataset.id, dataset.attempt or 0)
-    for item in dataset.files or []:
-        file = StoredFile.model_validate(item)
+    for file in _list_needed(dataset):
         path = directory / file.name
         if not path.exists():
             context.storage.download_file(prefix + file.name, path, sha256=file.sha256)
@@ -116,9 +115,14 @@ def fetch_weights(context: WorkerContext, backbone: Backbone) -> Path:
 def _estimate_bytes(context: WorkerContext, rows: _Rows) -> int:
     """What the attempt will write; decoded pictures have a bound of their own, and are not counted."""
     directory = _find_dataset_dir(context, rows.dataset)
-    files = [StoredFile.model_validate(item) for item in rows.dataset.files or []]
-    missing = sum(file.size_bytes for file in files if not (directory / file.name).exists())
+    missing = sum(file.size_bytes for file in _list_needed(rows.dataset) if not (directory / file.name).exists())
     return missing + rows.backbone.size_bytes * STATE_FACTOR * CHECKPOINTS_ON_DISK
+
+
+def _list_needed(dataset: Dataset) -> list[StoredFile]:
+    """Reports and thumbnails are for people."""
+    files = [StoredFile.model_validate(item) for item in dataset.files or []]
+    return [file for file in files if file.name == INDEX_FILE or file.name.startswith(f"{SHARDS_DIR}/")]
 
 
 def _gather_facts(rows: _Rows, dataset_dir: Path) -> DatasetFacts:

@@ -29,8 +29,6 @@ from core.errors import BituneError, UnsupportedMediaError
 from core.idempotency import Answer
 from core.ingest.sources import check_source
 from core.keys import Principal
-from core.storage_errors import ObjectMissingError
-from core.storage_keys import dataset_attempt_prefix
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 DatasetId = Annotated[str, Path(max_length=64)]
@@ -109,17 +107,6 @@ def list_datasets(
 @router.get("/{dataset_id}")
 def get_dataset(dataset_id: DatasetId, session: SessionDep, principal: PrincipalDep) -> DatasetOut:
     return render_dataset(datasets.get_dataset(session, principal.project_id, dataset_id))
-
-
-@router.get("/{dataset_id}/report")
-def get_report(dataset_id: DatasetId, services: ServicesDep, principal: PrincipalDep) -> Response:
-    """Every finding of the import, with what to do about it."""
-    with services.transaction() as session:
-        dataset = datasets.get_dataset(session, principal.project_id, dataset_id).dataset
-    if dataset.attempt is None:
-        raise ObjectMissingError("report_not_ready", "the dataset has no report", hint="wait until it is `ready`")
-    key = dataset_attempt_prefix(dataset.id, dataset.attempt) + "report.json"
-    return Response(services.storage.get_bytes(key), media_type="application/json")
 
 
 @router.delete("/{dataset_id}", status_code=204, responses={409: {"model": Problem}})

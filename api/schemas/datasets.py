@@ -1,7 +1,7 @@
 """Datasets on the wire."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
@@ -9,6 +9,7 @@ from api.schemas.common import ApiModel, MetadataField, Name
 from core.datasets import ClassCounts, DatasetState
 from core.db.tables import Run
 from core.ingest.progress import ImportProgress
+from core.ingest.report import ReportSummary
 from core.states import RunStatus
 
 DatasetStatus = Literal["importing", "ready", "failed"]
@@ -83,7 +84,20 @@ class DatasetOut(ApiModel):
                         {"name": "functional", "train": 331, "val": 0, "test": 83},
                     ],
                     "error": None,
-                    "report": {"num_findings": 0},
+                    "report": {
+                        "archive": "zip",
+                        "layout": "classes and splits by the rows of labels.csv, inside 'cells'",
+                        "recognised": {
+                            "layout": "labels_file",
+                            "wrapping_folder": "cells",
+                            "labels_file": "labels.csv",
+                            "given_splits": ["train", "test"],
+                        },
+                        "num_samples": 600,
+                        "num_left_out": 2,
+                        "num_ignored": 0,
+                        "num_findings": {"image_truncated": 2, "near_duplicates": 14},
+                    },
                     "source_url": None,
                     "test_fraction": 0.2,
                     "metadata": {},
@@ -103,7 +117,7 @@ class DatasetOut(ApiModel):
     num_samples: int | None
     classes: list[ClassCounts] | None
     error: ErrorOut | None
-    report: dict[str, Any] | None  # core.ingest.report's summary
+    report: ReportSummary | None
     source_url: str | None
     test_fraction: float
     metadata: dict[str, str]
@@ -122,7 +136,7 @@ def render_dataset(state: DatasetState) -> DatasetOut:
         num_samples=dataset.num_samples,
         classes=None if dataset.classes is None else [ClassCounts.model_validate(item) for item in dataset.classes],
         error=None if run.status_reason is None else ErrorOut.model_validate(run.status_reason),
-        report=dataset.report,
+        report=None if dataset.report is None else ReportSummary.model_validate(dataset.report),
         source_url=dataset.source_url,
         test_fraction=dataset.test_fraction,
         metadata=dataset.details,

@@ -1,12 +1,13 @@
 """`python -m core.ingest WORK_DIR`: one import, in a process that may do little."""
 
+import errno
 import sys
 import time
 from pathlib import Path
 
 from core.disk import is_disk_full
 from core.ingest import sandbox
-from core.ingest.errors import ImportRejectedError
+from core.ingest.errors import DecodersDyingError, ImportRejectedError
 from core.ingest.ingest import ingest
 from core.ingest.protocol import (
     EXIT_NO_SPACE,
@@ -30,9 +31,11 @@ def main(work_dir: Path) -> None:
     try:
         outcome = _ingest(job, work_dir / OUT_DIR)
         (work_dir / RESULT_FILE).write_text(outcome.model_dump_json())
-    except MemoryError:
+    except (MemoryError, DecodersDyingError):
         sys.exit(EXIT_OUT_OF_MEMORY)
     except OSError as exc:
+        if exc.errno == errno.ENOMEM:  # a decoder could not be started
+            sys.exit(EXIT_OUT_OF_MEMORY)
         if not is_disk_full(exc):
             raise
         sys.exit(EXIT_NO_SPACE)  # a traceback would find no space either, and change the status

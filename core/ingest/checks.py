@@ -8,7 +8,6 @@ from core.ingest.findings import FindingCode, FindingLog
 
 MAX_CONFLICTING_SHARE = 0.01
 MAX_CONFLICTING_GROUPS = 3  # in a small dataset one picture is more than the share already
-IMBALANCE_RATIO = 10
 Groups = dict[str, list[IndexEntry]]
 
 
@@ -24,7 +23,6 @@ def check_samples(
     repeated = {group: copies for group, copies in groups.items() if len(copies) > 1}
     _check_labels(repeated, len(entries), classes, log)
     _find_duplicates(repeated, log)
-    _find_imbalance(entries, classes, log)
 
 
 def _check_class_sizes(entries: list[IndexEntry], classes: tuple[str, ...], minimum: int) -> None:
@@ -51,7 +49,7 @@ def _check_labels(repeated: Groups, num_entries: int, classes: tuple[str, ...], 
     conflicting = [copies for copies in repeated.values() if len({entry.label for entry in copies}) > 1]
     for copies in conflicting:
         names = " and ".join(f"'{classes[label]}'" for label in sorted({entry.label for entry in copies}))
-        log.add(FindingCode.CONFLICTING_LABELS, copies[0].path, f"the same picture is in {names}")
+        log.add_about(FindingCode.CONFLICTING_LABELS, copies, f"the same picture is in {names}")
     share = sum(len(copies) for copies in conflicting) / num_entries
     if share > MAX_CONFLICTING_SHARE and len(conflicting) > MAX_CONFLICTING_GROUPS:
         first = [f"'{copies[0].path}' and '{copies[1].path}'" for copies in conflicting]
@@ -64,18 +62,11 @@ def _check_labels(repeated: Groups, num_entries: int, classes: tuple[str, ...], 
 
 def _find_duplicates(repeated: Groups, log: FindingLog) -> None:
     for copies in repeated.values():
-        others = _shorten([f"'{entry.path}'" for entry in copies[1:]])
         if len({entry.split for entry in copies}) > 1:
-            log.add(FindingCode.DUPLICATE_ACROSS_SPLITS, copies[0].path, f"another split holds the same: {others}")
+            splits = " and ".join(sorted({f"'{entry.split}'" for entry in copies}))
+            log.add_about(FindingCode.DUPLICATE_ACROSS_SPLITS, copies, f"{len(copies)} copies, in {splits}")
         else:
-            log.add(FindingCode.DUPLICATE_IMAGES, copies[0].path, f"the same pixels as {others}")
-
-
-def _find_imbalance(entries: list[IndexEntry], classes: tuple[str, ...], log: FindingLog) -> None:
-    (largest, most), *_, (smallest, least) = Counter(entry.label for entry in entries).most_common()
-    if most > IMBALANCE_RATIO * least:
-        message = f"it has {least} images, '{classes[largest]}' has {most}"
-        log.add(FindingCode.CLASS_IMBALANCE, classes[smallest], message)
+            log.add_about(FindingCode.DUPLICATE_IMAGES, copies, f"{len(copies)} pictures with the same pixels")
 
 
 def _shorten(texts: list[str], limit: int = 10) -> str:

@@ -15,7 +15,7 @@ from typing import IO, assert_never
 
 from pydantic import ValidationError
 
-from core.dataset_index import INDEX_FILE, SHARDS_DIR
+from core.dataset_index import INDEX_FILE, SHARDS_DIR, THUMBNAILS_DIR
 from core.ingest.errors import ImportRejectedError, IngestCrashedError, IngestStoppedError
 from core.ingest.protocol import (
     EXIT_NO_SPACE,
@@ -29,7 +29,8 @@ from core.ingest.protocol import (
     Packed,
     Rejected,
 )
-from core.ingest.report import REPORT_FILE, ClassCounts, ReportSummary
+from core.ingest.report import FINDINGS_FILE, REPORT_FILE, ClassCounts, ReportSummary
+from core.sample_table import SAMPLES_FILE
 
 __all__ = ["IngestJob", "IngestProgress", "IngestResult", "run_ingest"]
 
@@ -166,7 +167,7 @@ def _read_result(work_dir: Path) -> IngestResult:
                 classes=outcome.classes,
                 size_bytes=outcome.size_bytes,
                 report_summary=outcome.report_summary,
-                files=_find_files(work_dir / OUT_DIR, outcome.num_shards),
+                files=_find_files(work_dir / OUT_DIR, outcome),
             )
         case Rejected():
             raise ImportRejectedError(outcome.code, outcome.message, hint=outcome.hint)
@@ -174,9 +175,11 @@ def _read_result(work_dir: Path) -> IngestResult:
             assert_never(outcome)
 
 
-def _find_files(out_dir: Path, num_shards: int) -> dict[str, Path]:
+def _find_files(out_dir: Path, packed: Packed) -> dict[str, Path]:
     """Under the names that we expect, not those that the child says."""
-    names = [INDEX_FILE, REPORT_FILE, *(f"{SHARDS_DIR}/{number}.tar" for number in range(num_shards))]
+    names = [INDEX_FILE, REPORT_FILE, FINDINGS_FILE, SAMPLES_FILE]
+    for directory, count in ((SHARDS_DIR, packed.num_shards), (THUMBNAILS_DIR, packed.num_thumbnail_shards)):
+        names += [f"{directory}/{number}.tar" for number in range(count)]
     files = {name: out_dir / name for name in names}
     if any(path.is_symlink() or not path.is_file() for path in files.values()):
         raise _unreadable()

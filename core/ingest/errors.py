@@ -21,3 +21,7 @@ class IngestStoppedError(Exception):
 
 class IngestCrashedError(Exception):
     """The child failed, and not by what the archive holds: a bug of ours, or somebody killed it."""
+
+
+class DecodersDyingError(Exception):
+    """Too many pictures killed the process that decoded them."""

@@ -1,9 +1,13 @@
 """What an import may use: of the archive, and of the host."""
 
+from typing import TYPE_CHECKING
+
 from pydantic import BaseModel, ConfigDict
 
 from core.images import ImageLimits
-from core.settings import Settings
+
+if TYPE_CHECKING:
+    from core.settings import Settings  # the import process has none, and would load them for a tenth of a second
 
 MEBIBYTE = 1024**2
 
@@ -26,7 +30,8 @@ class IngestLimits(BaseModel):
     max_classes: int = 10_000
     shard_bytes: int = 256 * MEBIBYTE
 
-    memory_bytes: int = 2 * 1024**3
+    decoders: int = 0  # processes that decode pictures beside the one that reads; with none, it does so itself
+    memory_bytes: int = 2 * 1024**3  # of each process
     cpu_seconds: int = 3600
     wall_seconds: int = 3600
     max_file_bytes: int = 512 * MEBIBYTE  # of any file that the child writes
@@ -38,7 +43,7 @@ class IngestLimits(BaseModel):
         return max(self.image.max_bytes, self.max_labels_file_bytes)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "IngestLimits":
+    def from_settings(cls, settings: "Settings") -> "IngestLimits":
         return cls(
             max_unpacked_bytes=settings.max_unpacked_bytes,
             max_members=settings.max_members,
@@ -55,6 +60,7 @@ class IngestLimits(BaseModel):
             ),
             min_images_per_class=settings.min_images_per_class,
             max_classes=settings.max_classes,
+            decoders=settings.import_decoders,
             memory_bytes=settings.import_memory_bytes,
             cpu_seconds=settings.import_timeout_seconds,
             wall_seconds=settings.import_timeout_seconds,

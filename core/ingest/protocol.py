@@ -43,6 +43,7 @@ class Packed(_Message):
     classes: list[ClassCounts]
     size_bytes: int  # of the samples
     num_shards: int
+    num_thumbnail_shards: int
     report_summary: ReportSummary
 
 

@@ -32,6 +32,13 @@ def enter(limits: IngestLimits) -> None:
         _limit(resource.RLIMIT_AS, limits.memory_bytes)
 
 
+def die_by_signal() -> None:
+    """With the thread that started this process, where the system has a signal for it."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _limit(kind: int, value: int, rest: int = 0) -> None:
     """`rest` is what the hard limit allows above the soft one."""
     _, inherited = resource.getrlimit(kind)
@@ -49,10 +56,8 @@ def _leave_network() -> None:
 
 
 def _die_with_parent() -> None:
-    """By signal where the system has one, and by the end of standard input, which the parent holds open."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # another C library
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    """By signal, and by the end of standard input, which the parent holds open."""
+    die_by_signal()
     threading.Thread(target=_leave_at_end_of_input, name="parent", daemon=True).start()
 
 

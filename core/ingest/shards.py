@@ -1,60 +1,82 @@
-"""Writes pictures as they came into uncompressed tar shards, and says where each one lies."""
+"""Writes many small files into uncompressed tar shards, and says where each one lies."""
 
 import tarfile
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, NamedTuple
 
-from core.dataset_index import SHARDS_DIR
+from core.dataset_index import SHARDS_DIR, THUMBNAILS_DIR
 
 BLOCK_BYTES = 512
 END = bytes(2 * BLOCK_BYTES)
+NAME_FIELD, SIZE_FIELD, CHECKSUM_FIELD = slice(0, 100), slice(124, 136), slice(148, 156)
+TEMPLATE = tarfile.TarInfo().tobuf(tarfile.USTAR_FORMAT)
+TEMPLATE_SUM = sum(TEMPLATE) - sum(TEMPLATE[CHECKSUM_FIELD]) - sum(TEMPLATE[SIZE_FIELD]) + sum(b" " * 8)
 
 
 class Location(NamedTuple):
-    shard: str
+    number: int  # of the shard
     offset: int
+    size_bytes: int
 
 
 class ShardWriter:
-    """`shards/0.tar`, `shards/1.tar` …; a new one begins where the next picture would exceed `shard_bytes`."""
+    """`0.tar`, `1.tar` … in a new directory; another one begins where the next file would exceed `shard_bytes`."""
 
-    def __init__(self, out_dir: Path, shard_bytes: int) -> None:
-        self._directory = out_dir / SHARDS_DIR
+    def __init__(self, directory: Path, shard_bytes: int) -> None:
+        self._directory = directory
         self._directory.mkdir(parents=True)
         self._shard_bytes = shard_bytes
         self._file: BinaryIO | None = None
+        self._position = 0
         self.num_shards = 0
 
-    def __enter__(self) -> "ShardWriter":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._close()
-
     def write(self, name: str, content: bytes) -> Location:
+        """`name` is ASCII and at most 100 characters long."""
         padding = bytes(-len(content) % BLOCK_BYTES)
         file = self._open_for(BLOCK_BYTES + len(content) + len(padding))
-        header = tarfile.TarInfo(name)
-        header.size = len(content)
-        file.write(header.tobuf(tarfile.USTAR_FORMAT))
-        location = Location(shard=Path(file.name).name, offset=file.tell())
+        file.write(_make_header(name.encode("ascii"), len(content)))
         file.write(content)
         file.write(padding)
+        location = Location(self.num_shards - 1, self._position + BLOCK_BYTES, len(content))
+        self._position += BLOCK_BYTES + len(content) + len(padding)
         return location
 
-    def _open_for(self, size_bytes: int) -> BinaryIO:
-        if self._file is not None and self._file.tell() + size_bytes + len(END) > self._shard_bytes:
-            self._close()
-        if self._file is None:
-            self._file = (self._directory / f"{self.num_shards}.tar").open("xb")
-            self.num_shards += 1
-        return self._file
-
-    def _close(self) -> None:
+    def close(self) -> None:
         if self._file is not None:
             self._file.write(END)
             self._file.close()
             self._file = None
+
+    def _open_for(self, size_bytes: int) -> BinaryIO:
+        if self._file is not None and self._position + size_bytes + len(END) > self._shard_bytes:
+            self.close()
+        if self._file is None:
+            self._file = (self._directory / f"{self.num_shards}.tar").open("xb")
+            self._position = 0
+            self.num_shards += 1
+        return self._file
+
+
+class ShardPair:
+    """The pictures as they came, and their thumbnails."""
+
+    def __init__(self, out_dir: Path, shard_bytes: int) -> None:
+        self.pictures = ShardWriter(out_dir / SHARDS_DIR, shard_bytes)
+        self.thumbnails = ShardWriter(out_dir / THUMBNAILS_DIR, shard_bytes)
+
+    def __enter__(self) -> "ShardPair":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pictures.close()
+        self.thumbnails.close()
+
+
+def _make_header(name: bytes, size_bytes: int) -> bytes:
+    """What tarfile makes of them, in a tenth of its time."""
+    size = b"%011o\0" % size_bytes
+    header = bytearray(TEMPLATE)
+    header[: len(name)] = name
+    header[SIZE_FIELD] = size
+    header[CHECKSUM_FIELD] = b"%06o\0 " % (TEMPLATE_SUM + sum(name) + sum(size))
+    return bytes(header)

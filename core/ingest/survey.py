@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
-from pathlib import PurePosixPath
+from posixpath import splitext
 
 from core.images import has_known_format
 from core.ingest.errors import ImportRejectedError
@@ -30,6 +30,7 @@ class Survey:
     layout: Layout
     num_pictures: int
     num_ignored: int
+    empty_folders: tuple[str, ...]  # that would be classes, had they pictures
 
 
 def survey(members: Iterable[Member], limits: IngestLimits) -> Survey:
@@ -37,6 +38,7 @@ def survey(members: Iterable[Member], limits: IngestLimits) -> Survey:
     names: list[Parts] = []
     pictures: list[Parts] = []
     labels_files = LabelsFileFinder()
+    others: list[Parts] = []
     num_ignored = 0
     for member in members:
         names.append(member.parts)
@@ -47,9 +49,16 @@ def survey(members: Iterable[Member], limits: IngestLimits) -> Survey:
             labels_files.add(member)
         if kind is FileKind.PICTURE:
             pictures.append(member.parts)
+        elif kind is FileKind.OTHER:
+            others.append(member.parts)
     layout = _recognise(names, pictures, labels_files, limits)
     _check_names(names)
-    return Survey(layout=layout, num_pictures=len(pictures), num_ignored=num_ignored)
+    return Survey(
+        layout=layout,
+        num_pictures=len(pictures),
+        num_ignored=num_ignored,
+        empty_folders=_find_empty_folders(layout, others),
+    )
 
 
 def _recognise(
@@ -67,9 +76,15 @@ def classify(member: Member) -> FileKind:
     """By content, or by a name that promises a picture: what does not hold the promise is a finding."""
     if is_ignored(member.parts):
         return FileKind.IGNORED
-    suffix = PurePosixPath(member.parts[-1]).suffix.lower()
+    suffix = splitext(member.parts[-1])[1].lower()
     is_picture = has_known_format(member.content) or suffix in PICTURE_SUFFIXES
     return FileKind.PICTURE if is_picture else FileKind.OTHER
+
+
+def _find_empty_folders(layout: Layout, others: list[Parts]) -> tuple[str, ...]:
+    places = [layout.locate(parts) for parts in others]
+    names = {place.class_name for place in places if place is not None}
+    return tuple(sorted(names - set(layout.classes)))
 
 
 def _check_names(names: list[Parts]) -> None:

@@ -4,12 +4,14 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from core.ingest.errors import ImportRejectedError
 from core.ingest.limits import IngestLimits
 from core.ingest.member_names import decode_name, split_name
 from core.ingest.members import Member
 from core.ingest.meter import Meter
+from core.ingest.zip_content import read_content
 from core.ingest.zip_structure import check_structure, find_zip_end
 
 ENCRYPTED = 0x1 | 0x40 | 0x2000
@@ -29,7 +31,7 @@ def read_zip(path: Path, limits: IngestLimits, meter: Meter) -> Iterator[Member]
             if not info.is_dir():
                 name, packed, unpacked = "/".join(parts), info.compress_size, info.file_size
                 meter.check_member(name, packed_bytes=packed, unpacked_bytes=unpacked)
-                yield Member(parts, _read(archive, info, limits, meter))
+                yield Member(parts, _read(file, info, limits, meter))
 
 
 def _decode_name(info: zipfile.ZipInfo) -> str:
@@ -53,10 +55,7 @@ def _check_kind(info: zipfile.ZipInfo) -> None:
         )
 
 
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: IngestLimits, meter: Meter) -> bytes:
-    with archive.open(info) as member:
-        content = member.read(limits.max_member_bytes + 1)
+def _read(file: IO[bytes], info: zipfile.ZipInfo, limits: IngestLimits, meter: Meter) -> bytes:
+    content = read_content(file, info, limits.max_member_bytes + 1)
     meter.count_bytes(len(content))
-    if len(content) < min(info.file_size, limits.max_member_bytes + 1):
-        raise zipfile.BadZipFile("a member is shorter than stated")
     return content

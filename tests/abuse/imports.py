@@ -19,7 +19,7 @@ from tests.abuse.measuring.sitecustomize import PEAK_PREFIX
 from tests.abuse.verdict import Got
 
 MEASURING = Path(__file__).parent / "measuring"
-LIMITS = IngestLimits(cpu_seconds=60, wall_seconds=90)  # what is honest takes a second or two
+LIMITS = IngestLimits(cpu_seconds=60, wall_seconds=90, decoders=2)  # what is honest takes a second or two
 UNCONTROLLED = frozenset({"archive_unreadable", "import_timeout"})  # it ran into the last net
 DECODER_DIED = "image_decode_crashed"  # a picture that breaks its decoder is left out alone
 CANARY = b"canary:5f1c27a9"  # stands beside the archive, where no import may look

@@ -41,6 +41,8 @@ ROUTES: dict[str, Access] = {
     "GET /datasets/{dataset_id}": READ,
     "DELETE /datasets/{dataset_id}": WRITE,
     "GET /datasets/{dataset_id}/report": READ,
+    "GET /datasets/{dataset_id}/samples": READ,
+    "GET /datasets/{dataset_id}/samples/{sample_id}/thumbnail": READ,
     "GET /jobs": READ,
     "POST /jobs": WRITE,
     "POST /jobs/validate": WRITE,
@@ -71,6 +73,7 @@ PATH_IDS: dict[str, Callable[[World], str]] = {
     "job_id": lambda world: world.job_id,
     "key_id": lambda world: world.key_id,
     "model_id": lambda world: world.model_id,
+    "sample_id": lambda world: world.sample_id,
     "upload_id": lambda world: world.upload_id,
 }
 

@@ -1,8 +1,10 @@
 """To a stranger another project's ids are as good as random ones: the cases are generated from /openapi.json."""
 
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
@@ -12,6 +14,7 @@ from core.db.session import SessionFactory
 from core.ids import make_id
 from core.keys import ALL_SCOPES, create_key, ensure_project
 from core.quotas import QuotaName, set_quota
+from core.storage import Storage
 from tests.api.route_tables import CURSORS, IGNORED, PATH_IDS, REFERENCE_FIELDS, REFERENCES, ROUTES, Json, Reference
 from tests.api.worlds import World, dump_tables, make_world
 
@@ -43,15 +46,15 @@ def open_client(api_url: str, sessions: SessionFactory, project: str) -> Iterato
 
 
 @pytest.fixture
-def mine(module_sessions: SessionFactory) -> World:
+def mine(module_sessions: SessionFactory, storage: Storage, tmp_path: Path) -> World:
     with module_sessions.begin() as session:
-        return make_world(session, "mine")
+        return make_world(session, storage, "mine", tmp_path)
 
 
 @pytest.fixture
-def theirs(module_sessions: SessionFactory) -> World:
+def theirs(module_sessions: SessionFactory, storage: Storage, tmp_path: Path) -> World:
     with module_sessions.begin() as session:
-        return make_world(session, "theirs")
+        return make_world(session, storage, "theirs", tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +119,8 @@ def read(answer: httpx.Response, named: str) -> Answer:
 
 
 def make_random(id_: str) -> str:
+    if "_" not in id_:  # of a sample
+        return secrets.token_hex(16)
     return make_id(id_.split("_", maxsplit=1)[0])
 
 

@@ -1,19 +1,26 @@
 """A project with one row of each kind."""
 
 import json
+import secrets
+from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.dataset_index import THUMBNAILS_DIR
+from core.datasets import StoredFile
 from core.db.base import Base
-from core.db.tables import Checkpoint, Job, Key, Model
+from core.db.tables import Checkpoint, Dataset, Job, Key, Model
 from core.ids import make_id
 from core.inference.model_card import Evaluation, ModelCard
 from core.inference.preprocessing import Preprocessing
 from core.keys import create_key, ensure_project
 from core.resolution import BackboneFacts, DatasetFacts, resolve
+from core.sample_table import SAMPLES_FILE, Sample, Thumbnail, write_sample_table
 from core.specs import TrainingSpec
+from core.storage import Storage
+from core.storage_keys import dataset_attempt_prefix
 from core.trainer_protocol import Lineage
 from core.uploads import start_client_upload
 from tests.factories import make_dataset, make_job
@@ -29,9 +36,10 @@ class World(NamedTuple):
     model_id: str
     key_id: str
     upload_id: str
+    sample_id: str
 
 
-def make_world(session: Session, project: str) -> World:
+def make_world(session: Session, storage: Storage, project: str, folder: Path) -> World:
     project_id = ensure_project(session, project)
     dataset = make_dataset(session, project_id=project_id)
     job = make_job(session, project_id=project_id, dataset=dataset)
@@ -43,6 +51,7 @@ def make_world(session: Session, project: str) -> World:
         model_id=make_model(session, job),
         key_id=create_key(session, project_id=project_id, name="a", scopes=("read",)).id,
         upload_id=make_upload(session, project_id),
+        sample_id=make_sample(session, storage, dataset, folder),
     )
 
 
@@ -61,6 +70,31 @@ def make_upload(session: Session, project_id: str) -> str:
         lifetime_hours=1,
     )
     return upload_id
+
+
+def make_sample(session: Session, storage: Storage, dataset: Dataset, folder: Path) -> str:
+    """The dataset's only one; its thumbnail is no picture."""
+    sample = Sample(
+        sample_id=secrets.token_hex(16),
+        path="a/1.png",
+        label=0,
+        split="train",
+        width=1,
+        height=1,
+        size_bytes=1,
+        findings=(),
+        thumbnail=Thumbnail(0, 0, 1),
+    )
+    write_sample_table(folder / SAMPLES_FILE, [sample])
+    contents = {SAMPLES_FILE: (folder / SAMPLES_FILE).read_bytes(), f"{THUMBNAILS_DIR}/0.tar": b"x"}
+    prefix = dataset_attempt_prefix(dataset.id, dataset.attempt or 0)
+    files = [
+        StoredFile(name=name, **storage.put_bytes(prefix + name, contents[name]).model_dump()) for name in contents
+    ]
+    dataset.files = [file.model_dump() for file in files]
+    dataset.num_samples = 1
+    session.flush()
+    return sample.sample_id
 
 
 def make_checkpoint(session: Session, job: Job) -> str:

@@ -35,4 +35,4 @@ def test_documented_settings_exist() -> None:
 
 
 def test_defaults_of_settings_are_those_of_the_limits() -> None:
-    assert _read_limits() == IngestLimits()
+    assert _read_limits() == IngestLimits(decoders=Settings.model_fields["import_decoders"].default)

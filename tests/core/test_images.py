@@ -223,3 +223,13 @@ def _decode_or_refuse(content: bytes) -> None:
     except ImageError:
         return
     Image.open(BytesIO(content)).close()
+
+
+@pytest.mark.parametrize("cut", [1, 40, 80])
+def test_damage_behind_the_first_frame_is_none(cut: int) -> None:
+    content = _encode_first_red_then_blue("GIF")
+    second_frame = content.index(b"\x21\xf9")
+
+    picture = decode_rgb(content[: second_frame + 2] + b"\xff" * cut, LIMITS)
+
+    assert picture.getpixel((0, 0)) == (255, 0, 0)

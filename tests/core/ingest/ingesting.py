@@ -10,6 +10,7 @@ from core.ingest.ingest import ingest
 from core.ingest.limits import IngestLimits
 from core.ingest.protocol import IngestJob, IngestProgress, Packed
 from core.ingest.report import DatasetReport
+from tests.core.ingest.reading import read_findings
 from tests.pictures import Member, write_zip
 
 LIMITS = IngestLimits()
@@ -25,7 +26,7 @@ class Ingested:
         self.packed: Packed = ingest(job, self.out_dir, self.progress.append)
         self.entries: list[IndexEntry] = read_index(self.out_dir / INDEX_FILE)
         self.report = DatasetReport.model_validate_json((self.out_dir / "report.json").read_text())
-        self.findings = self.report.findings
+        self.findings = read_findings(self.out_dir)
 
     def read_sample(self, entry: IndexEntry) -> bytes:
         content = (self.out_dir / "shards" / entry.shard).read_bytes()

@@ -3,8 +3,8 @@ import pytest
 from core.dataset_index import IndexEntry, Split
 from core.ingest.checks import check_samples
 from core.ingest.errors import ImportRejectedError
-from core.ingest.findings import MAX_KEPT_PER_CODE as MAX_KEPT
 from core.ingest.findings import FindingCode, FindingLog
+from tests.core.ingest.reading import list_findings
 
 CLASSES = ("cat", "dog")
 
@@ -32,7 +32,7 @@ def _class(label: int, count: int) -> list[IndexEntry]:
 def _check(entries: list[IndexEntry]) -> list[FindingCode]:
     log = FindingLog()
     check_samples(entries, CLASSES, log, min_images_per_class=5)
-    return [finding.code for finding in log.kept]
+    return [finding.code for finding in list_findings(log)]
 
 
 def _refuse(entries: list[IndexEntry]) -> ImportRejectedError:
@@ -83,18 +83,3 @@ def test_many_pictures_in_two_classes_are_refused() -> None:
 
     assert _refuse([*_class(0, 9), *_class(1, 9), *shared]).code == "conflicting_labels"
     assert _check([*_class(0, 500), *_class(1, 500), *shared])
-
-
-def test_imbalance_is_found() -> None:
-    assert _check([*_class(0, 51), *_class(1, 5)]) == [FindingCode.CLASS_IMBALANCE]
-    assert _check([*_class(0, 50), *_class(1, 5)]) == []
-
-
-def test_log_counts_what_it_does_not_keep() -> None:
-    log = FindingLog()
-    for _ in range(MAX_KEPT + 5):
-        log.add(FindingCode.NOT_AN_IMAGE, "a.txt", "it is no picture")
-    log.add(FindingCode.IMAGE_TRUNCATED, "b.png", "it ends too early")
-
-    assert len(log.kept) == MAX_KEPT + 1
-    assert log.counts[FindingCode.NOT_AN_IMAGE] == MAX_KEPT + 5

@@ -43,7 +43,14 @@ def test_child_makes_a_dataset(tmp_path: Path) -> None:
     result, progress = _run(make_archive(tmp_path / "a.zip", {"cat": 10, "dog": 10}))
 
     assert (result.num_samples, [item.name for item in result.classes]) == (20, ["cat", "dog"])
-    assert set(result.files) == {"index.jsonl.gz", "report.json", "shards/0.tar"}
+    assert set(result.files) == {
+        "index.jsonl.gz",
+        "report.json",
+        "findings.jsonl",
+        "samples.bin",
+        "shards/0.tar",
+        "thumbnails/0.tar",
+    }
     assert all(path.stat().st_size > 0 for path in result.files.values())
     assert progress[0].stage == "reading"
 

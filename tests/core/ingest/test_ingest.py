@@ -72,7 +72,7 @@ def test_orientation_counts_for_the_size_and_for_copies(tmp_path: Path) -> None:
     assert [(entry.width, entry.height) for entry in found] == [(40, 30), (40, 30)]
     assert found[0].duplicate_group == found[1].duplicate_group
     assert found[0].split == found[1].split
-    assert ingested.report.summary.num_findings == {FindingCode.DUPLICATE_IMAGES: 1}
+    assert ingested.report.summary.num_findings[FindingCode.DUPLICATE_IMAGES] == 1
 
 
 def test_bad_files_are_left_out_and_listed(tmp_path: Path) -> None:
@@ -100,6 +100,8 @@ def test_bad_files_are_left_out_and_listed(tmp_path: Path) -> None:
         ("cover.png", FindingCode.OUTSIDE_CLASS),
         ("cat/dot.png", FindingCode.IMAGE_TOO_SMALL),
         ("README.md", FindingCode.NOT_AN_IMAGE),
+        ("cat", FindingCode.CLASS_SMALL),
+        ("dog", FindingCode.CLASS_SMALL),
     }
     assert all(finding.message and finding.hint for finding in ingested.findings)
 

@@ -35,6 +35,7 @@ def test_csv_gives_the_classes(tmp_path: Path) -> None:
     assert ingested.counts() == {"cat": (8, 0, 2), "dog": (5, 0, 1)}
     summary = ingested.report.summary
     assert summary.layout == "classes by the rows of labels.csv"
+    assert summary.recognised is not None
     assert summary.recognised.model_dump() == {
         "layout": "labels_file",
         "wrapping_folder": None,
@@ -53,6 +54,7 @@ def test_jsonl_gives_classes_and_splits(tmp_path: Path) -> None:
     ingested = _ingest(tmp_path, "\n".join(lines), name="metadata.jsonl")
 
     assert ingested.counts() == {"cat": (5, 0, 5), "dog": (3, 0, 3)}
+    assert ingested.report.summary.recognised is not None
     assert ingested.report.summary.recognised.given_splits == ("train", "test")
 
 
@@ -63,6 +65,7 @@ def test_wrapping_folder_may_hold_the_file(tmp_path: Path) -> None:
     ingested = Ingested(write_zip(tmp_path / "archive", [labels, *wrapped, ("README", b"x")]))
 
     assert ingested.counts() == {"cat": (8, 0, 2), "dog": (5, 0, 1)}
+    assert ingested.report.summary.recognised is not None
     assert ingested.report.summary.recognised.wrapping_folder == "cells"
 
 
