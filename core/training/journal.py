@@ -108,7 +108,7 @@ class Journal:
                 directory=directory,
                 files=FILES,
                 metrics=counters.metrics,
-                is_best=self._is_best(counters),
+                is_best=self.is_best(counters),
             )
         )
         self._pace.restart()
@@ -143,7 +143,8 @@ class Journal:
         is_done = counters.contender == len(self._contenders)
         return self._plan.epochs if is_done else self._plan.epoch_of(counters.step)
 
-    def _is_best(self, counters: Counters) -> bool:
+    def is_best(self, counters: Counters) -> bool:
+        """Whether this is the end of the best epoch so far."""
         if counters.contender or counters.best is None:
             return False
         return counters.step == counters.best.epoch * self._plan.steps_per_epoch

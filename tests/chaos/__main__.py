@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from pydantic import TypeAdapter
 from rich.console import Console
 
 from core.db.session import make_session_factory
@@ -45,6 +46,9 @@ SETTLE_SECONDS = 10.0  # after the last end, until its worker has tidied up
 def main() -> int:
     options = _parse_options()
     console = Console(width=CONSOLE_WIDTH)
+    if options.judge:
+        history = TypeAdapter(History).validate_json(options.judge.read_bytes())
+        return _report(history, check(history), console, options.markdown)
     console.print(f"seed {options.seed}; the same faults again: --seed {options.seed}")
     history = History(seed=options.seed, slots=SLOTS)
     with run_stack(options.control) as stack:
@@ -171,6 +175,7 @@ def _parse_options() -> argparse.Namespace:
     )
     parser.add_argument("--control", type=Control, help="switch one protection off: no-fence, no-checksum or no-sweep")
     parser.add_argument("--markdown", type=Path, help="where to write the table")
+    parser.add_argument("--judge", type=Path, help="judge what an earlier run wrote by --history, and disturb nothing")
     parser.add_argument("--history", type=Path, help="where to write all that was seen, as JSON")
     return parser.parse_args()
 

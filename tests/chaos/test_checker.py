@@ -108,6 +108,36 @@ def test_other_failures_than_expected_are_losses(expects: Expectation, code: str
     assert find_kinds(history) == {("lost", "I1")}
 
 
+@pytest.mark.parametrize(
+    ("stops", "kept_at", "found"),
+    [(3, 0.0, set()), (2, 0.0, {("lost", "I1")}), (3, 1.5, {("lost", "I1")})],
+)
+def test_poison_is_right_after_three_attempts_that_faults_took(
+    stops: int, kept_at: float, found: set[tuple[str, str]]
+) -> None:
+    history = make_history()
+    history.polls, history.attempts, history.references = [], [], {}
+    history.accepted.append(Accepted("other", "other-run", "a", "any"))
+    history.ends = [End("job", "failed", "poison", []), End("other", "cancelled", None, [])]
+    history.changes = [
+        Change(0.0, "run", "queued", 0, None),
+        Change(0.1, "other-run", "running", 1, "worker-a"),
+        Change(0.2, "other-run", "cancelled", 1, None),
+    ]
+    for number in range(1, 4):
+        status = "queued" if number < 3 else "failed"
+        history.changes += [
+            Change(number, "run", "running", number, "worker-a"),
+            Change(number + 0.4, "run", status, number, None),
+        ]
+    history.writes = [Write(kept_at, "run", "checkpoints", 1, 1, "running", step=1)]
+    history.faults = [  # each meant for another run of the same worker
+        Injected(STOPPED_WORKER, number, number + 0.3, ["other-run"]) for number in range(1, stops + 1)
+    ]
+
+    assert find_kinds(history) == found
+
+
 def test_job_that_killed_its_workers_and_lives_is_found() -> None:
     history = make_history()
     history.accepted = [Accepted("job", "run", "a", "poison")]

@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 
 from core.specs import ResolvedMethodSpec
 from core.trainer_protocol import CheckpointSaved, Finished, Metrics, Note
+from core.training import checkpoint_writer
 from core.training.checkpoint import TENSORS_FILE
 from core.training.errors import DivergedError, InterruptedTraining
 from tests.core.training.jobs import (
@@ -149,6 +150,19 @@ def test_checkpoint_is_written_after_every_step_when_asked(tmp_path: Path) -> No
 
     assert [line.step for line in saved] == [1, 2, 3]
     assert [line.is_best for line in saved] == [False, False, True]
+
+
+@pytest.mark.parametrize(("share", "all_best"), [(0.0, True), (1.0, False)])
+def test_best_epochs_are_saved_before_the_others_are_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, all_best: bool
+) -> None:
+    monkeypatch.setattr(checkpoint_writer, "BEST_SHARE", share)
+
+    lines = run_job(make_job(tmp_path, make_spec(VANILLA, epochs=4)))
+
+    saved = [line for line in lines if isinstance(line, CheckpointSaved)]
+    assert any(line.is_best for line in saved) == all_best
+    assert all(line.is_best for line in saved[:-1])  # the last is of the end
     assert all((line.directory / name).is_file() for line in saved for name in line.files)
 
 
