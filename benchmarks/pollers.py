@@ -4,6 +4,7 @@ Of bare sockets: a real HTTP client would take more of the machine than the serv
 """
 
 import asyncio
+import multiprocessing
 import re
 import time
 from typing import NamedTuple
@@ -30,7 +31,13 @@ class Round(NamedTuple):
     latencies: list[float]  # in seconds, also of those that were answered after it
 
 
-def run_round(poll: Poll) -> Round:
+def run_round_apart(poll: Poll) -> Round:
+    """In a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        return pool.apply(_run_round, (poll,))
+
+
+def _run_round(poll: Poll) -> Round:
     return asyncio.run(_poll_together(poll))
 
 
@@ -58,14 +65,14 @@ async def _poll_until(stop_at: float, poll: Poll, connection: Connection) -> lis
     answers = []
     while (asked_at := time.monotonic()) < stop_at:
         writer.write(request)
-        await _read_answer(reader)
+        await read_answer(reader)
         answered_at = time.monotonic()
         answers.append(Answer(answered_at, answered_at - asked_at))
     writer.close()
     return answers
 
 
-async def _read_answer(reader: asyncio.StreamReader) -> None:
+async def read_answer(reader: asyncio.StreamReader) -> None:
     head = await reader.readuntil(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200"), head
     length = _LENGTH.search(head)

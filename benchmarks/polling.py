@@ -6,7 +6,6 @@ Exits 1 when the ratio of requests per second, or that of the p99s, is below 0.4
 
 import argparse
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -20,8 +19,8 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.pollers import Poll, Round, run_round
-from benchmarks.running_job import PolledJob, make_running_job
+from benchmarks.pollers import Poll, Round, run_round_apart
+from benchmarks.running_job import RunningJobs, make_running_jobs
 from benchmarks.stack import run_servers
 from cli.commands import make_api_command
 from cli.environment import make_environment
@@ -45,10 +44,11 @@ class Pair(NamedTuple):
 def main() -> int:
     options = _parse_options()
     with run_servers() as settings:
-        job = make_running_job(settings)
-        with _serve(BARE, settings, job) as bare, _serve(REAL, settings, job) as real:
+        polled = make_running_jobs(settings)
+        with _serve(BARE, settings, polled) as bare, _serve(REAL, settings, polled) as real:
             pairs = [
-                _run_pair(bare, real, job, options, real_first=number % 2 == 1) for number in range(options.rounds + 1)
+                _run_pair(bare, real, polled.secret, options, real_first=number % 2 == 1)
+                for number in range(options.rounds + 1)
             ]
     return _report(pairs[1:])  # the first one warms up
 
@@ -62,7 +62,7 @@ def _parse_options() -> argparse.Namespace:
 
 
 @contextmanager
-def _serve(app: str, settings: Settings, job: PolledJob) -> Iterator[str]:
+def _serve(app: str, settings: Settings, polled: RunningJobs) -> Iterator[str]:
     """The command line of `bitune serve`; only the app differs."""
     port = find_free_port(set())
     command = make_api_command(host=LOOPBACK, port=port, log_level="warning")
@@ -74,9 +74,9 @@ def _serve(app: str, settings: Settings, job: PolledJob) -> Iterator[str]:
     }
     with (settings.home / f"{port}.log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    url = f"http://{LOOPBACK}:{port}/jobs/{job.id}"
+    url = f"http://{LOOPBACK}:{port}/jobs/{polled.jobs[0].id}"
     try:
-        answer = _wait_for(url, job)
+        answer = _wait_for(url, polled.secret)
         assert ("spec" in answer) == (app == REAL), f"{app} is not what answers"
         yield url
     finally:
@@ -84,9 +84,9 @@ def _serve(app: str, settings: Settings, job: PolledJob) -> Iterator[str]:
         process.wait()
 
 
-def _wait_for(url: str, job: PolledJob) -> dict[str, Any]:  # JSON
+def _wait_for(url: str, secret: str) -> dict[str, Any]:  # JSON
     """Gives the first answer."""
-    with httpx.Client(trust_env=False, headers={"Authorization": f"Bearer {job.secret}"}) as client:
+    with httpx.Client(trust_env=False, headers={"Authorization": f"Bearer {secret}"}) as client:
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -97,12 +97,9 @@ def _wait_for(url: str, job: PolledJob) -> dict[str, Any]:  # JSON
                 time.sleep(0.1)
 
 
-def _run_pair(bare: str, real: str, job: PolledJob, options: argparse.Namespace, *, real_first: bool) -> Pair:
-    """Each round in a process of its own."""
+def _run_pair(bare: str, real: str, secret: str, options: argparse.Namespace, *, real_first: bool) -> Pair:
     urls = (real, bare) if real_first else (bare, real)
-    polls = [Poll(url, job.secret, clients=options.clients, seconds=options.seconds) for url in urls]
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        rounds = dict(zip(urls, [pool.apply(run_round, (poll,)) for poll in polls], strict=True))
+    rounds = {url: run_round_apart(Poll(url, secret, clients=options.clients, seconds=options.seconds)) for url in urls}
     pair = Pair(bare=rounds[bare], real=rounds[real])
     console.print(f"bare {pair.bare.requests_per_second:.0f}/s, real {pair.real.requests_per_second:.0f}/s")
     return pair

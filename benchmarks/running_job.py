@@ -1,4 +1,4 @@
-"""A job in the midst of its training, with all that a poll shows."""
+"""Jobs in the midst of their training, with all that a poll shows."""
 
 from typing import NamedTuple
 
@@ -23,42 +23,39 @@ PROGRESS = Progress(
 )
 
 
-class PolledJob(NamedTuple):
+class RunningJob(NamedTuple):
     id: str
-    secret: str
+    held: Claim
 
 
-def make_running_job(settings: Settings) -> PolledJob:
+class RunningJobs(NamedTuple):
+    secret: str  # of a key that may read them
+    jobs: list[RunningJob]
+
+
+def make_running_jobs(settings: Settings, count: int = 1) -> RunningJobs:
     engine = make_engine(settings.database_url.get_secret_value())
     with make_session_factory(engine).begin() as session:
         project_id = ensure_project(session)
-        job_id = _post_job(session, project_id)
-        _let_it_run(session, job_id)
+        dataset_id = _make_dataset(session, project_id)
+        running = [_make_running_job(session, project_id, dataset_id) for _ in range(count)]
         key = create_key(session, project_id=project_id, name="poller", scopes=("read",))
     engine.dispose()
-    return PolledJob(job_id, key.secret)
+    return RunningJobs(key.secret, running)
 
 
-def _post_job(session: Session, project_id: str) -> str:
+def _make_dataset(session: Session, project_id: str) -> str:
     session.add(Backbone(name="tiny", sha256="a" * 64, size_bytes=1, description={"num_features": 1280}))
     source = create_dataset_from_url(
         session, project_id=project_id, name="cells", url="https://a.test/b.zip", test_fraction=0.2, metadata={}
     )
     claims.succeed(session, _claim(session, "imports"))
-    state = jobs.create_job(
-        session,
-        project_id=project_id,
-        spec=TrainingSpec(backbone="tiny"),
-        dataset_id=source.dataset.id,
-        dataset_url=None,
-        name="cells-v1",
-        metadata={"team": "pv"},
-    )
-    return state.job.id
+    return source.dataset.id
 
 
-def _let_it_run(session: Session, job_id: str) -> None:
+def _make_running_job(session: Session, project_id: str, dataset_id: str) -> RunningJob:
     """It was handed back once, so that it has two attempts, and left a checkpoint."""
+    job_id = _post_job(session, project_id, dataset_id)
     claims.hand_back(session, _claim(session, "train"), "deploy")
     session.execute(update(Run).where(Run.queue == "train").values(run_after=Run.created_at))
     held = _claim(session, "train")
@@ -68,6 +65,20 @@ def _let_it_run(session: Session, job_id: str) -> None:
     )
     jobs.record_checkpoint(session, held, job_id, checkpoint)
     claims.beat(session, held, lease_seconds=LEASE_SECONDS, progress=PROGRESS)
+    return RunningJob(job_id, held)
+
+
+def _post_job(session: Session, project_id: str, dataset_id: str) -> str:
+    state = jobs.create_job(
+        session,
+        project_id=project_id,
+        spec=TrainingSpec(backbone="tiny"),
+        dataset_id=dataset_id,
+        dataset_url=None,
+        name="cells-v1",
+        metadata={"team": "pv"},
+    )
+    return state.job.id
 
 
 def _claim(session: Session, queue: str) -> Claim:

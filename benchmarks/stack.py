@@ -57,6 +57,7 @@ def serve_api(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], str
         **os.environ,
         **make_environment(settings),
         "BITUNE_MAX_UPLOAD_BYTES": str(settings.max_upload_bytes),
+        "BITUNE_QUOTA_REQUESTS_PER_SECOND": str(settings.quota_requests_per_second),
     }
     process = subprocess.Popen(
         make_api_command(host=LOOPBACK, port=port, log_level="warning"),
