@@ -59,7 +59,7 @@ def _run(crowd: Crowd, commands: Connection) -> None:
 async def _wait_together(crowd: Crowd, commands: Connection) -> None:
     listeners = [_Listener() for _ in range(crowd.streams)]
     pollers = [_Poller() for _ in range(crowd.long_polls)]
-    all_waiters = [*listeners, *pollers]
+    all_waiters: list[_Listener | _Poller] = [*listeners, *pollers]
     tasks = [
         asyncio.create_task(waiter.wait(crowd, job_id))
         for waiter, job_id in zip(all_waiters, islice(cycle(crowd.job_ids), len(all_waiters)), strict=True)

@@ -17,7 +17,7 @@ class Result(NamedTuple):
     claim_p99_ms: float
     database_ms_per_job: float  # planning, execution and commit of all that a worker does with it, waits included
     database_cpu_ms_per_job: float  # the same without waits
-    query_ms: float  # the claim's search alone, in the executor, with all jobs queued
+    query_ms: float  # the claim's search alone, in the executor, with all jobs queued; the fastest of many
     query_pages: float
     query_most_rows: int  # that one step of its plan reads
 

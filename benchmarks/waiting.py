@@ -41,8 +41,8 @@ class Pair(NamedTuple):
 
 def main() -> int:
     options = _parse_options()
-    with run_servers() as settings:
-        settings = settings.model_copy(update={"quota_requests_per_second": COUNTED_BUT_NOT_LIMITED})
+    with run_servers() as servers:
+        settings = servers.model_copy(update={"quota_requests_per_second": COUNTED_BUT_NOT_LIMITED})
         running = make_running_jobs(settings, options.jobs)
         with serve_api(settings) as (_, url), _writing(settings, running, every_seconds=options.event_seconds):
             pairs = [_run_pair(url, running, options) for _ in range(options.rounds + 1)]
