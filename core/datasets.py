@@ -177,7 +177,9 @@ def find_dataset_id(session: Session, run_id: str) -> str | None:
 
 def record_fetched(session: Session, held: Claim, key: str, stored: StoredObject, quotas: Quotas = UNLIMITED) -> None:
     """The bytes that a URL returned are in the store now; a later attempt need not fetch them again."""
-    charge_bytes(session, held.project_id, quotas, size_bytes=stored.size_bytes)
+    _, upload = get_dataset_of_run(session, held.run_id)
+    if upload.completed_at is None:  # else it was recorded before, by a commit whose answer got lost
+        charge_bytes(session, held.project_id, quotas, size_bytes=stored.size_bytes)
     upload = record_archive(session, held, stored)
     upload.storage_key = key
     _forget_source(session, held.run_id)

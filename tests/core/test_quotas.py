@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from core.datasets import create_dataset_from_upload, create_dataset_from_url
+from core.datasets import create_dataset_from_upload, create_dataset_from_url, record_fetched
 from core.db.session import SessionFactory
 from core.db.tables import Checkpoint, Dataset, Job, Model, Upload
 from core.jobs import create_job, delete_job, resume_job
@@ -264,3 +264,15 @@ def test_archive_that_the_importer_fetches_is_no_upload_of_the_project(session: 
     make_dataset(session, project_id=project_id, ready=False)
 
     assert read_usage(session, project_id).uploads_at_once == 0
+
+
+def test_archive_recorded_again_after_a_lost_answer_is_charged_once(session: Session) -> None:
+    dataset = make_dataset(session, project_id=make_project(session), ready=False)
+    held = claim_run(session, queue="imports")
+    stored = StoredObject(size_bytes=600, sha256="a" * 64)
+
+    for _ in range(2):
+        record_fetched(session, held, "uploads/a", stored, Quotas(stored_bytes=1000))
+        session.flush()
+
+    assert read_usage(session, dataset.project_id).stored_bytes == 600
