@@ -9,16 +9,16 @@ import signal
 from functools import partial
 from pathlib import Path
 
-from fastapi import FastAPI
 from sqlalchemy import event
 from sqlalchemy.orm import Session
+from starlette.types import ASGIApp
 
 from api import main
 
 MOMENT_FILE_VARIABLE = "BITUNE_TEST_DIES_AT"  # the file holds `before-1`, `after-1`, `before-2` or `after-2`
 
 
-def create_app() -> FastAPI:
+def create_app() -> ASGIApp:
     commits = _Commits(Path(os.environ[MOMENT_FILE_VARIABLE]))
     for side in ("before", "after"):
         event.listen(Session, f"{side}_commit", partial(commits.reach, side))
