@@ -21,6 +21,7 @@ GLUE = frozenset({"worker.context", "worker.patience"})  # what lies between a c
 COMMITS = (
     "collector._delete",
     "collector._empty_outbox",
+    "collector._expire_uploads",
     "execution._claim",
     "execution.commit",
     "heartbeat._beat",

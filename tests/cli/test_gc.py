@@ -1,6 +1,6 @@
 """`bitune gc` on the real store and database; what counts as an orphan is tested in tests/core/test_orphans.py."""
 
-from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 from rich.console import Console
@@ -18,11 +18,19 @@ from core.storage_keys import INSTALLATION_KEY
 ORPHAN = "jobs/job_x/1/log/1.txt"
 
 
+@pytest.fixture
+def gc_settings(settings: Settings, sessions: SessionFactory) -> Settings:
+    """With a bucket for this test alone: whatever is in the usual one would be an orphan too."""
+    return settings.model_copy(update={"s3_bucket": f"gc-{uuid4().hex}"})
+
+
 @pytest.fixture(autouse=True)
-def one_orphan(storage: Storage, sessions: SessionFactory) -> Iterator[None]:
+def storage(gc_settings: Settings) -> Storage:
+    """It holds one orphan."""
+    storage = Storage.from_settings(gc_settings)
+    storage.ensure_bucket()
     storage.put_bytes(ORPHAN, b"x" * 2000)
-    yield
-    storage.delete_keys([ORPHAN, INSTALLATION_KEY])
+    return storage
 
 
 def collect(settings: Settings, *, delete: bool) -> str:
@@ -38,8 +46,8 @@ def run(settings: Settings, *arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_dry_run_names_and_deletes_nothing(settings: Settings, storage: Storage) -> None:
-    said = collect(settings, delete=False)
+def test_dry_run_names_and_deletes_nothing(gc_settings: Settings, storage: Storage) -> None:
+    said = collect(gc_settings, delete=False)
 
     assert "jobs/job_x/1/log/: 1 objects, 2.0 kB" in said
     assert "`bitune gc --delete` deletes them" in said
@@ -47,8 +55,8 @@ def test_dry_run_names_and_deletes_nothing(settings: Settings, storage: Storage)
     assert not storage.exists(INSTALLATION_KEY)
 
 
-def test_asked_to_it_deletes(settings: Settings, storage: Storage) -> None:
-    said = collect(settings, delete=True)
+def test_asked_to_it_deletes(gc_settings: Settings, storage: Storage) -> None:
+    said = collect(gc_settings, delete=True)
 
     assert "jobs/job_x/1/log/: 1 objects, 2.0 kB" in said
     assert said.endswith("0 unfinished uploads deleted\n")
@@ -56,34 +64,32 @@ def test_asked_to_it_deletes(settings: Settings, storage: Storage) -> None:
     assert not storage.exists(ORPHAN)
 
 
-def test_bucket_of_another_database_is_left_alone(
-    settings: Settings, storage: Storage, sessions: SessionFactory
-) -> None:
+def test_bucket_of_another_database_is_left_alone(gc_settings: Settings, storage: Storage) -> None:
     storage.put_bytes(INSTALLATION_KEY, b"inst_other")
 
     with pytest.raises(ConflictError):
-        collect(settings, delete=True)
+        collect(gc_settings, delete=True)
 
     assert storage.exists(ORPHAN)
 
 
-def test_command_leaves_young_objects_alone(settings: Settings) -> None:
-    status, said = run(settings, "--min-age-hours", "1")
+def test_command_leaves_young_objects_alone(gc_settings: Settings) -> None:
+    status, said = run(gc_settings, "--min-age-hours", "1")
 
     assert status == 0
     assert "0 objects" in said
 
 
-def test_bucket_that_was_just_claimed_is_left_alone(settings: Settings, storage: Storage) -> None:
-    status, said = run(settings, "--delete", "--min-age-hours", "1")
+def test_bucket_that_was_just_claimed_is_left_alone(gc_settings: Settings, storage: Storage) -> None:
+    status, said = run(gc_settings, "--delete", "--min-age-hours", "1")
 
     assert status == 1
     assert "less than 1 h" in said
     assert storage.exists(ORPHAN)
 
 
-def test_ages_below_an_hour_are_refused(settings: Settings) -> None:
-    status, said = run(settings, "--min-age-hours", "0.5")
+def test_ages_below_an_hour_are_refused(gc_settings: Settings) -> None:
+    status, said = run(gc_settings, "--min-age-hours", "0.5")
 
     assert status == 2
     assert "--min-age-hours" in said
