@@ -26,6 +26,7 @@ START_SECONDS = 120.0
 SMALL_LIMITS = {  # so that an attack reaches them
     "BITUNE_MAX_UPLOAD_BYTES": str(8 * 1024**2),
     "BITUNE_MAX_PREDICT_BYTES": str(8 * 1024**2),
+    "BITUNE_QUOTA_UPLOADS_AT_ONCE": "none",  # it would send most of a slow crowd away
 }
 
 

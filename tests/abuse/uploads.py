@@ -1,5 +1,6 @@
 """Abuse of uploads, against an API process of its own: refused early, and others are served meanwhile."""
 
+import multiprocessing
 import statistics
 import threading
 import time
@@ -7,13 +8,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 
 import httpx
 
 from core.settings import Settings
 from tests.abuse.api_process import Api, start_api, start_servers
 from tests.abuse.attempts import read_rss_mb
-from tests.abuse.raw_clients import BLOCK, CHUNK, push, slow_crowd
+from tests.abuse.raw_clients import BLOCK, CHUNK, SEND_SECONDS, push, slow_crowd
 from tests.abuse.verdict import Verdict
 
 GROUP = "uploads"
@@ -22,6 +24,9 @@ BUFFERED_BYTES = 4 * 1024**2  # at most, by both kernels, before the hanging up 
 MAX_BODY_BYTES = 9 * 1024**2  # the largest limit of the API, and the form's own bytes
 REFUSED = frozenset({400, 401, 413, 415, 422, 431})
 ROUNDS = 4
+ATTACK_SECONDS = 60.0  # to begin, and to end
+SETTLE_SECONDS = 2.0
+SPAWN = multiprocessing.get_context("spawn")
 JSON = "Content-Type: application/json\r\n"
 FORM = "Content-Type: multipart/form-data; boundary=b\r\n"
 CHUNKED = "Transfer-Encoding: chunked\r\n"
@@ -80,9 +85,9 @@ def list_pushes(secret: str) -> list[Push]:
     ]
 
 
-def judge_push(abuse: Push, api: Api) -> Verdict:
+def judge_push(abuse: Push, api: Api, seconds: float = SEND_SECONDS) -> Verdict:
     began_at, rss_before = time.monotonic(), read_rss_mb(api.pid)
-    pushed = push(api.port, abuse.head, abuse.piece, until_bytes=abuse.until_bytes)
+    pushed = push(api.port, abuse.head, abuse.piece, until_bytes=abuse.until_bytes, seconds=seconds)
     is_refused = pushed.status in REFUSED and not pushed.is_held
     is_early = is_refused and pushed.sent_bytes <= abuse.allowed_bytes + BUFFERED_BYTES
     return Verdict(
@@ -124,7 +129,25 @@ def _judge_others(api: Api, *, crowd_size: int, samples: int, rounds: int) -> Ve
 
 @contextmanager
 def _attack(api: Api, crowd_size: int) -> Iterator[None]:
-    """All at once."""
+    """All at once, from a process of their own: what is timed here is the API, not the interpreter that attacks it."""
+    ours, theirs = SPAWN.Pipe()
+    process = SPAWN.Process(target=_attack_until_told, args=(api, crowd_size, theirs), daemon=True)
+    process.start()
+    try:
+        assert ours.poll(ATTACK_SECONDS), "the attack does not begin"
+        ours.recv()
+        time.sleep(SETTLE_SECONDS)  # the crowd has to arrive
+        yield
+        ours.send("stop")
+        assert ours.poll(ATTACK_SECONDS), "the attack does not end"
+        assert ours.recv() > 0, "nobody pushed"
+    finally:
+        process.kill()
+        process.join()
+
+
+def _attack_until_told(api: Api, crowd_size: int, commands: Connection) -> None:
+    """Says when it has begun, and at the end how often somebody pushed."""
     key = f"Authorization: Bearer {api.secret}\r\n"
     heads = [
         b"",  # says nothing
@@ -137,17 +160,18 @@ def _attack(api: Api, crowd_size: int) -> Iterator[None]:
     pushes = list_pushes(api.secret)
     with slow_crowd(api.port, heads, size=crowd_size, every_seconds=1.0), ThreadPoolExecutor(2) as pool:
         futures = [pool.submit(_push_again, abuse, api, stopped) for abuse in (pushes[0], pushes[5])]
-        try:
-            yield
-        finally:
-            stopped.set()
-    for future in futures:
-        future.result()
+        commands.send("begun")
+        commands.recv()
+        stopped.set()
+        commands.send(sum(future.result() for future in futures))
 
 
-def _push_again(abuse: Push, api: Api, stopped: threading.Event) -> None:
+def _push_again(abuse: Push, api: Api, stopped: threading.Event) -> int:
+    count = 0
     while not stopped.wait(0.2):
         push(api.port, abuse.head, abuse.piece, until_bytes=abuse.until_bytes)
+        count += 1
+    return count
 
 
 def _measure(client: httpx.Client, samples: int) -> float:
