@@ -1,9 +1,9 @@
 """The events of a job as a stream (server-sent events): resumable by `Last-Event-ID`, without a gap or a double."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import NamedTuple
 
-from anyio import to_thread
 from sqlalchemy.orm import Session
 
 from api.schemas.jobs import EventOut, render_event
@@ -41,11 +41,11 @@ async def stream_events(
             seen = event.id
         if batch.is_last:
             return
-        if not batch.events and not await _wait(services, batch.run_id, seen):
+        while len(batch.events) < BATCH and not await _is_more(services, principal, batch.run_id, seen):
             yield ALIVE
         try:
-            batch = await to_thread.run_sync(
-                read_batch, services, principal, job_id, seen, limiter=services.stream_threads
+            batch = await services.shared_reads.read(
+                ("events", principal.key_id, job_id, seen), partial(read_batch, services, principal, job_id, seen)
             )
         except (BituneError, *DATABASE_OUTAGES):
             return
@@ -65,8 +65,11 @@ def _read(session: Session, project_id: str, job_id: str, after: int) -> Batch:
     return Batch(run.id, events, is_last=is_over and len(events) < BATCH)
 
 
-async def _wait(services: Services, run_id: str, seen: int) -> bool:
-    return await services.run_watch.wait(run_id, lambda version: version.event_seq > seen, seconds=ALIVE_SECONDS)
+async def _is_more(services: Services, principal: Principal, run_id: str, seen: int) -> bool:
+    woken = await services.run_watch.wait(
+        principal.key_id, run_id, lambda version: version.event_seq > seen, seconds=ALIVE_SECONDS
+    )
+    return woken is not None
 
 
 def _format(event: EventOut) -> str:

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 
-from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp
 
@@ -24,6 +23,7 @@ from api.routes import datasets, jobs, keys, models, operations, predictions, pr
 from api.run_watch import RunWatch
 from api.schemas.common import Problem
 from api.services import Services
+from api.shared_reads import SharedReads
 from api.unread_bodies import UnreadBodyLayer
 from core.db.session import SessionFactory, make_engine, make_session_factory
 from core.dispatch import Dispatcher
@@ -35,7 +35,6 @@ from core.settings import Settings
 from core.storage import Storage
 from core.storage_client import IMPATIENT
 
-STREAM_THREADS = 4
 DESCRIPTION = "Fine-tunes image classifiers with Bi-tuning: post a dataset and a job, poll it, call predict."
 
 
@@ -76,7 +75,7 @@ def _make_services(settings: Settings) -> Services:
         sessions=sessions,
         session_slots=asyncio.Semaphore(settings.database_pool_size),
         run_watch=RunWatch(sessions),
-        stream_threads=CapacityLimiter(STREAM_THREADS),
+        shared_reads=SharedReads(),
         storage=storage,
         dispatcher=dispatcher,
         quotas=Quotas.from_settings(settings),

@@ -1,4 +1,4 @@
-"""Wakes whoever waits for a change of a run: one query a round for all of them, in a thread of its own."""
+"""Wakes whoever waits for a change of a run: two queries a round for all of them, in a thread of its own."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import structlog
 from anyio import CapacityLimiter, to_thread
 from sqlalchemy import select
 
+from core import keys
 from core.db.session import DATABASE_OUTAGES, SessionFactory
 from core.db.tables import Run
 from core.errors import OverloadedError
@@ -26,32 +27,45 @@ class Version(NamedTuple):
 
 
 class _Waiter(NamedTuple):
+    key_id: str
     run_id: str
     is_awaited: Callable[[Version], bool]
-    woken: asyncio.Future[None]
+    woken: asyncio.Future[int]
+
+
+class _State(NamedTuple):
+    """What one round has read."""
+
+    versions: dict[str, Version]  # by run
+    valid_keys: set[str]
 
 
 class RunWatch:
-    """The query runs only while somebody waits; while the database is away, everybody sleeps on."""
+    """The queries run only while somebody waits; while the database is away, everybody sleeps on."""
 
     def __init__(self, sessions: SessionFactory) -> None:
         self._sessions = sessions
         self._waiters: set[_Waiter] = set()
         self._task: asyncio.Task[None] | None = None
+        self._round = 0
 
-    async def wait(self, run_id: str, is_awaited: Callable[[Version], bool], *, seconds: float) -> bool:
-        """Whether such a version came in time."""
+    async def wait(
+        self, key_id: str, run_id: str, is_awaited: Callable[[Version], bool], *, seconds: float
+    ) -> int | None:
+        """The number of the round that saw such a version, the run gone or the key ended; None when none came in time.
+
+        All who are woken in one round may share what they read then.
+        """
         self.require_room()
-        waiter = _Waiter(run_id, is_awaited, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(key_id, run_id, is_awaited, asyncio.get_running_loop().create_future())
         self._waiters.add(waiter)
         self._start()
         try:
-            await asyncio.wait_for(waiter.woken, timeout=seconds)
+            return await asyncio.wait_for(waiter.woken, timeout=seconds)
         except TimeoutError:
-            return False
+            return None
         finally:
             self._waiters.discard(waiter)
-        return True
 
     def require_room(self) -> None:
         if len(self._waiters) >= MAX_WAITING:
@@ -70,20 +84,25 @@ class RunWatch:
     async def _run(self) -> None:
         limiter = CapacityLimiter(1)  # not one of the threads that requests share
         while self._waiters:
-            run_ids = list({waiter.run_id for waiter in self._waiters})
+            run_ids = {waiter.run_id for waiter in self._waiters}
+            key_ids = {waiter.key_id for waiter in self._waiters}
             try:
-                self._wake(await to_thread.run_sync(self._read, run_ids, limiter=limiter))
+                self._wake(await to_thread.run_sync(self._read, run_ids, key_ids, limiter=limiter))
             except DATABASE_OUTAGES as exc:
                 log.warning("changes_not_read", error=type(exc).__name__)
             await asyncio.sleep(POLL_SECONDS)
 
-    def _wake(self, versions: dict[str, Version]) -> None:
+    def _wake(self, state: _State) -> None:
+        self._round += 1
         for waiter in list(self._waiters):
-            version = versions.get(waiter.run_id)
-            if version is not None and not waiter.woken.done() and waiter.is_awaited(version):
-                waiter.woken.set_result(None)
+            version = state.versions.get(waiter.run_id)
+            if waiter.woken.done():
+                continue
+            if version is None or waiter.key_id not in state.valid_keys or waiter.is_awaited(version):
+                waiter.woken.set_result(self._round)
 
-    def _read(self, run_ids: list[str]) -> dict[str, Version]:
+    def _read(self, run_ids: set[str], key_ids: set[str]) -> _State:
         query = select(Run.id, Run.event_seq, Run.progress).where(Run.id.in_(run_ids))
         with self._sessions() as session:
-            return {run_id: Version(seq, progress) for run_id, seq, progress in session.execute(query)}
+            versions = {run_id: Version(seq, progress) for run_id, seq, progress in session.execute(query)}
+            return _State(versions, keys.find_valid(session, key_ids))

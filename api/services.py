@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from anyio import CapacityLimiter
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -14,6 +13,7 @@ from api.limits import RateLimiter
 from api.model_cache import ModelCache
 from api.picture_fetcher import PictureFetcher
 from api.run_watch import RunWatch
+from api.shared_reads import SharedReads
 from core.db.session import SessionFactory
 from core.dispatch import Dispatcher
 from core.health import Probes
@@ -29,7 +29,7 @@ class Services:
     sessions: SessionFactory
     session_slots: asyncio.Semaphore  # of requests that keep a session from one thread to the next
     run_watch: RunWatch
-    stream_threads: CapacityLimiter  # in which event streams read, so that they leave the others to requests
+    shared_reads: SharedReads
     storage: Storage
     dispatcher: Dispatcher
     quotas: Quotas  # the defaults

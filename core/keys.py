@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
 from typing import Literal, NamedTuple, get_args
@@ -108,6 +109,10 @@ def require_valid(session: Session, key_id: str) -> None:
         raise _unknown_key()
     is_revoked, is_expired = key
     _refuse_if_over(is_revoked=is_revoked, is_expired=is_expired)
+
+
+def find_valid(session: Session, key_ids: Iterable[str]) -> set[str]:
+    return set(session.scalars(select(Key.id).where(Key.id.in_(key_ids), ~_is_revoked(), ~_is_expired())))
 
 
 def get_key(session: Session, project_id: str, key_id: str) -> Key:

@@ -1,5 +1,6 @@
 """Jobs: post, poll, cancel; their checkpoints, metrics and log."""
 
+from functools import partial
 from itertools import chain, islice
 from typing import Annotated, NamedTuple
 
@@ -27,7 +28,7 @@ from api.schemas.jobs import (
 from api.schemas.lists import render_list
 from api.schemas.metrics import SERIES, MetricPoint, format_csv, render_series
 from api.services import Services
-from core import jobs
+from core import jobs, keys
 from core.checkpoints import read_manifest
 from core.idempotency import Answer
 from core.ingest.sources import check_source
@@ -100,8 +101,12 @@ async def get_job(
     """With `wait`, answers at the next change of status, progress or events, and at once when the job has ended."""
     seen = await run_in_threadpool(_read_job, services, principal, job_id)
     if wait and not seen.is_over:
-        await services.run_watch.wait(seen.run_id, lambda version: version != seen.version, seconds=wait)
-        seen = await run_in_threadpool(_read_job, services, principal, job_id)
+        woken = await services.run_watch.wait(
+            principal.key_id, seen.run_id, lambda version: version != seen.version, seconds=wait
+        )
+        seen = await services.shared_reads.read(
+            ("job", principal.key_id, job_id, woken), partial(_read_job_again, services, principal, job_id)
+        )
     return Response(seen.body, media_type="application/json")
 
 
@@ -211,6 +216,12 @@ def download_checkpoint(
             for part in manifest.parts
         ]
     )
+
+
+def _read_job_again(services: Services, principal: Principal, job_id: str) -> _SeenJob:
+    with services.transaction() as session:
+        keys.require_valid(session, principal.key_id)
+    return _read_job(services, principal, job_id)
 
 
 def _read_job(services: Services, principal: Principal, job_id: str) -> _SeenJob:

@@ -144,17 +144,34 @@ def test_broken_streams_go_on_without_a_gap_or_a_double(
     assert seen == list(range(1, NOTES + 3))
 
 
-def test_revoked_key_ends_its_streams(client: httpx.Client, sessions: SessionFactory, job_id: str) -> None:
+def test_revoked_key_ends_its_streams_at_once(client: httpx.Client, sessions: SessionFactory, job_id: str) -> None:
     made = client.post("/keys", json={"name": "reader", "scopes": ["read"]}).json()
-    held = start(sessions)
+    start(sessions)
     headers = STREAM | {"Authorization": f"Bearer {made['secret']}"}
     with client.stream("GET", f"/jobs/{job_id}/events", headers=headers, timeout=30) as answer:
         ids = read_ids(answer.iter_lines())
         assert [next(ids), next(ids)] == [1, 2]
         client.delete(f"/keys/{made['id']}")
-        note(sessions, held, "after the revocation")
+        revoked_at = time.monotonic()
 
         assert list(ids) == []
+
+    assert time.monotonic() - revoked_at < 10.0
+
+
+def test_revoked_key_ends_its_long_poll(client: httpx.Client, job_id: str) -> None:
+    made = client.post("/keys", json={"name": "reader", "scopes": ["read"]}).json()
+    headers = {"Authorization": f"Bearer {made['secret']}"}
+    with (
+        httpx.Client(base_url=client.base_url, headers=headers, trust_env=False) as reader,
+        waiting(reader, f"/jobs/{job_id}", seconds=30) as answers,
+    ):
+        threading.Event().wait(1.0)  # so that the poll is there first
+        client.delete(f"/keys/{made['id']}")
+
+    ((answer, seconds),) = answers
+    assert (answer.status_code, answer.json()["code"]) == (401, "key_revoked")
+    assert seconds < 10.0
 
 
 def test_stream_of_a_foreign_job_is_not_found(stranger: httpx.Client, job_id: str) -> None:
