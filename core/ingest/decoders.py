@@ -17,6 +17,7 @@ from core.ingest.pictures import Inspection, Unusable, inspect
 
 MAX_DEATHS = 10  # in one import; each costs the start of a process
 FORK = multiprocessing.get_context("fork")  # at once, where a new interpreter would load for a third of a second
+PIPE_BYTES = 256 * 1024
 AHEAD = 2  # batches for each decoder: the next one waits while one is decoded
 
 InspectAll = Callable[[list[bytes]], list[Inspection]]
@@ -99,8 +100,8 @@ class _Decoder:
 
     def __init__(self, limits: ImageLimits, others: "list[_Decoder]") -> None:
         (request_end, requests), (answers, answer_end) = os.pipe(), os.pipe()
-        self._requests = os.fdopen(requests, "wb")
-        self._answers = os.fdopen(answers, "rb")
+        self._requests = os.fdopen(requests, "wb", PIPE_BYTES)
+        self._answers = os.fdopen(answers, "rb", PIPE_BYTES)
         ours = [pipe for decoder in (self, *others) for pipe in (decoder._requests, decoder._answers)]
         self._process = FORK.Process(target=_serve, args=(request_end, answer_end, ours, limits), daemon=True)
         self._process.start()
@@ -123,5 +124,5 @@ class _Decoder:
 def _serve(request_end: int, answer_end: int, inherited: list[IO[bytes]], limits: ImageLimits) -> None:
     for pipe in inherited:
         os.close(pipe.fileno())  # else no decoder would see the end of its requests
-    with os.fdopen(request_end, "rb") as requests, os.fdopen(answer_end, "wb") as answers:
+    with os.fdopen(request_end, "rb", PIPE_BYTES) as requests, os.fdopen(answer_end, "wb", PIPE_BYTES) as answers:
         serve(requests, answers, limits)

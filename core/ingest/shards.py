@@ -7,6 +7,7 @@ from typing import BinaryIO, NamedTuple
 from core.dataset_index import SHARDS_DIR, THUMBNAILS_DIR
 
 BLOCK_BYTES = 512
+BUFFER_BYTES = 1024**2  # for pictures of some kilobytes
 END = bytes(2 * BLOCK_BYTES)
 NAME_FIELD, SIZE_FIELD, CHECKSUM_FIELD = slice(0, 100), slice(124, 136), slice(148, 156)
 TEMPLATE = tarfile.TarInfo().tobuf(tarfile.USTAR_FORMAT)
@@ -51,7 +52,7 @@ class ShardWriter:
         if self._file is not None and self._position + size_bytes + len(END) > self._shard_bytes:
             self.close()
         if self._file is None:
-            self._file = (self._directory / f"{self.num_shards}.tar").open("xb")
+            self._file = (self._directory / f"{self.num_shards}.tar").open("xb", buffering=BUFFER_BYTES)
             self._position = 0
             self.num_shards += 1
         return self._file

@@ -16,11 +16,12 @@ from core.ingest.zip_structure import check_structure, find_zip_end
 
 ENCRYPTED = 0x1 | 0x40 | 0x2000
 UTF8_NAME = 0x800
+BUFFER_BYTES = 1024**2  # many small members at once
 
 
 def read_zip(path: Path, limits: IngestLimits, meter: Meter) -> Iterator[Member]:
     """Raises BadZipFile and its like where the file is no whole zip."""
-    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+    with zipfile.ZipFile(path) as archive, path.open("rb", buffering=BUFFER_BYTES) as file:
         infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
         for _ in infos:
             meter.count_member()
