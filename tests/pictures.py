@@ -23,7 +23,9 @@ def make_picture(seed: int, size: tuple[int, int] = (32, 24)) -> Image.Image:
 
 def encode(picture: Image.Image, image_format: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, image_format, **options)
+    picture.copy().save(
+        buffer, image_format, **options
+    )  # `save` leaves its options on the picture, which threads share
     return buffer.getvalue()
 
 

@@ -1,18 +1,12 @@
 """Archives as a stream of members: told by content, nothing extracted, every byte counted."""
 
-import errno
 import gzip
-import struct
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import assert_never
-from zipfile import BadZipFile
 
-from zstandard import ZstdError
-
+from core.ingest.damage import translated
 from core.ingest.errors import ImportRejectedError
 from core.ingest.limits import IngestLimits
 from core.ingest.members import Member
@@ -24,12 +18,6 @@ from core.ingest.zstd_stream import is_zstd, open_zstd
 
 ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")  # with members, without
 GZIP_SIGNATURE = b"\x1f\x8b\x08"
-ZLIB_OUT_OF_MEMORY = "Error -4 "  # Z_MEM_ERROR; the module raises no MemoryError for it
-ZSTD_OUT_OF_MEMORY = "Allocation error"  # likewise
-VENDOR_ERRORS = (
-    *(BadZipFile, zlib.error, ZstdError, struct.error),
-    *(EOFError, OSError, ValueError, RuntimeError, LookupError),
-)
 
 
 class ArchiveKind(StrEnum):
@@ -65,7 +53,7 @@ def read_members(path: Path, limits: IngestLimits) -> Iterator[Member]:
 def _read_all(path: Path, limits: IngestLimits) -> Iterator[Member]:
     kind = detect_archive(path)
     meter = Meter(limits, path.stat().st_size)
-    with _translated():
+    with translated():
         match kind:
             case ArchiveKind.ZIP:
                 yield from read_zip(path, limits, meter)
@@ -94,27 +82,3 @@ def detect_archive(path: Path) -> ArchiveKind:
     if kind is not ArchiveKind.ZIP and find_zip_end(path) is not None:
         raise ImportRejectedError("archive_ambiguous", f"the file is a {kind} and a zip at once")
     return kind
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except VENDOR_ERRORS as exc:
-        if _is_out_of_memory(exc):
-            raise MemoryError from exc
-        raise ImportRejectedError(
-            "archive_damaged", "the archive is damaged or cut off", hint="make and send it again"
-        ) from exc
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    match error:
-        case OSError():
-            return error.errno == errno.ENOMEM
-        case zlib.error():
-            return str(error).startswith(ZLIB_OUT_OF_MEMORY)
-        case ZstdError():
-            return ZSTD_OUT_OF_MEMORY in str(error)
-        case _:
-            return False

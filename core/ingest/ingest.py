@@ -68,7 +68,7 @@ def _tell(members: Iterable[Member], on_progress: Callable[[IngestProgress], Non
     bytes_read = 0
     for done, member in enumerate(members):
         on_progress(IngestProgress(stage="reading", done=done, bytes_read=bytes_read))
-        bytes_read += len(member.content)
+        bytes_read += member.size_bytes
         yield member
 
 
@@ -111,7 +111,7 @@ class _Counter:
 
     def weigh(self, members: Iterable[Member]) -> Iterator[Member]:
         for member in members:
-            self._bytes_read += len(member.content)
+            self._bytes_read += member.size_bytes
             yield member
 
     def count(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Set
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from core.dataset_index import Split
 from core.ingest.errors import ImportRejectedError
@@ -38,11 +39,16 @@ class LabelsLayout:
         )
 
 
+class LabelsFile(NamedTuple):
+    parts: Parts
+    content: bytes
+
+
 class LabelsFileFinder:
     """Takes every file of the archive and keeps what may be its labels file: at the top, or in the one top folder."""
 
     def __init__(self) -> None:
-        self._candidates: dict[Parts, bytes] = {}
+        self._candidates: dict[Parts, LabelsFile] = {}
         self._top_folders: set[str] = set()
 
     def add(self, member: Member) -> None:
@@ -50,14 +56,14 @@ class LabelsFileFinder:
         if len(parts) > 1 and len(self._top_folders) < 2:
             self._top_folders.add(parts[0])
         if len(self._top_folders) > 1:
-            self._candidates = {found: content for found, content in self._candidates.items() if len(found) == 1}
+            self._candidates = {found: file for found, file in self._candidates.items() if len(found) == 1}
         if parts[-1] in LABELS_FILE_NAMES and len(parts) <= (2 if len(self._top_folders) == 1 else 1):
-            self._candidates[parts] = member.content
+            self._candidates[parts] = LabelsFile(parts, member.content)
 
-    def find(self) -> Member | None:
+    def find(self) -> LabelsFile | None:
         """Raises ImportRejectedError for two of them."""
         depth = min((len(parts) for parts in self._candidates), default=0)
-        found = [Member(parts, content) for parts, content in self._candidates.items() if len(parts) == depth]
+        found = [file for parts, file in self._candidates.items() if len(parts) == depth]
         if len(found) > 1:
             raise ImportRejectedError(
                 "labels_file_ambiguous",
@@ -67,7 +73,7 @@ class LabelsFileFinder:
         return found[0] if found else None
 
 
-def recognise_labels(labels_file: Member, files: Set[str], limits: IngestLimits) -> LabelsLayout:
+def recognise_labels(labels_file: LabelsFile, files: Set[str], limits: IngestLimits) -> LabelsLayout:
     """`files` are the paths in the archive, NFC. Raises ImportRejectedError."""
     rows = read_rows(labels_file.parts[-1], labels_file.content, limits)
     folder = "".join(f"{normalise(part)}/" for part in labels_file.parts[:-1])

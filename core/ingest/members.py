@@ -1,11 +1,18 @@
 """What every reader of archives gives."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import cached_property
 
 
-@dataclass(frozen=True)
 class Member:
-    """A regular file. Of one larger than any that is used, `content` holds one byte more than allowed."""
+    """A regular file. Its content is read when it is first asked for, which has to be while the archive is at it."""
 
-    parts: tuple[str, ...]  # folders and file name as spelled in the archive
-    content: bytes
+    def __init__(self, parts: tuple[str, ...], size_bytes: int, read: Callable[[], bytes]) -> None:
+        self.parts = parts  # folders and file name as spelled in the archive
+        self.size_bytes = size_bytes  # as the archive states it
+        self._read = read
+
+    @cached_property
+    def content(self) -> bytes:
+        """Of a file larger than any that is used it is one byte more than allowed. Raises ImportRejectedError."""
+        return self._read()

@@ -58,8 +58,9 @@ def _shrink(picture: Image.Image) -> Image.Image:
 
 
 def _hash_pixels(picture: Image.Image) -> str:
-    size = f"{picture.width} x {picture.height}\n".encode()
-    return hashlib.sha256(size + picture.tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{picture.width} x {picture.height}\n".encode())
+    digest.update(picture.tobytes())
+    return digest.hexdigest()
 
 
 def _sign(small: Image.Image) -> bytes:

@@ -77,7 +77,7 @@ def classify(member: Member) -> FileKind:
     if is_ignored(member.parts):
         return FileKind.IGNORED
     suffix = splitext(member.parts[-1])[1].lower()
-    is_picture = has_known_format(member.content) or suffix in PICTURE_SUFFIXES
+    is_picture = suffix in PICTURE_SUFFIXES or has_known_format(member.content)
     return FileKind.PICTURE if is_picture else FileKind.OTHER
 
 

@@ -5,6 +5,7 @@ The standard library's reader takes a damaged header for the end, and before 3.1
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from core.ingest.errors import ImportRejectedError
@@ -71,7 +72,8 @@ class _TarReader:
                 continue  # the size of a folder is a hint: no content follows
             if header.kind not in REGULAR:
                 raise _special(f"'{'/'.join(parts)}'")
-            yield Member(parts, self._read_content(header.size_bytes))
+            content = self._read_content(header.size_bytes)
+            yield Member(parts, header.size_bytes, partial(bytes, content))
         self._read_rest()
 
     def _read_header(self) -> _Header | None:

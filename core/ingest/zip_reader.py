@@ -3,9 +3,11 @@
 import stat
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO
 
+from core.ingest.damage import translated
 from core.ingest.errors import ImportRejectedError
 from core.ingest.limits import IngestLimits
 from core.ingest.member_names import decode_name, split_name
@@ -21,6 +23,7 @@ BUFFER_BYTES = 1024**2  # many small members at once
 
 def read_zip(path: Path, limits: IngestLimits, meter: Meter) -> Iterator[Member]:
     """Raises BadZipFile and its like where the file is no whole zip."""
+    most_bytes = limits.max_member_bytes + 1
     with zipfile.ZipFile(path) as archive, path.open("rb", buffering=BUFFER_BYTES) as file:
         infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
         for _ in infos:
@@ -32,7 +35,8 @@ def read_zip(path: Path, limits: IngestLimits, meter: Meter) -> Iterator[Member]
             if not info.is_dir():
                 name, packed, unpacked = "/".join(parts), info.compress_size, info.file_size
                 meter.check_member(name, packed_bytes=packed, unpacked_bytes=unpacked)
-                yield Member(parts, _read(file, info, limits, meter))
+                meter.count_bytes(min(unpacked, most_bytes))  # its content is held to that
+                yield Member(parts, unpacked, partial(_read, file, info, most_bytes))
 
 
 def _decode_name(info: zipfile.ZipInfo) -> str:
@@ -56,7 +60,6 @@ def _check_kind(info: zipfile.ZipInfo) -> None:
         )
 
 
-def _read(file: IO[bytes], info: zipfile.ZipInfo, limits: IngestLimits, meter: Meter) -> bytes:
-    content = read_content(file, info, limits.max_member_bytes + 1)
-    meter.count_bytes(len(content))
-    return content
+def _read(file: IO[bytes], info: zipfile.ZipInfo, most_bytes: int) -> bytes:
+    with translated():
+        return read_content(file, info, most_bytes)
