@@ -23,9 +23,8 @@ def make_picture(seed: int, size: tuple[int, int] = (32, 24)) -> Image.Image:
 
 def encode(picture: Image.Image, image_format: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    picture.copy().save(
-        buffer, image_format, **options
-    )  # `save` leaves its options on the picture, which threads share
+    own = picture.copy()  # `save` leaves its options on the picture, which threads may share
+    own.save(buffer, image_format, **options)
     return buffer.getvalue()
 
 
