@@ -1,15 +1,11 @@
 """How fast archives are imported: `python -m benchmarks.importing`.
 
 The import process as the worker starts it, in turn with a bare loop that reads the same zip, decodes each picture with
-Pillow and hashes its pixels in as many processes as there are cores, and keeps nothing.
+Pillow and hashes its pixels in as many processes as there are cores, and keeps nothing: each with its start.
 """
 
 import argparse
-import hashlib
-import io
 import json
-import multiprocessing
-import os
 import resource
 import subprocess
 import sys
@@ -20,13 +16,11 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.made_archives import write_archive
 
-FORK = multiprocessing.get_context("fork")
 SOUGHT_RATIO = 0.5
 SOUGHT_GROWTH_MB = 64
 console = Console(stderr=True)
@@ -71,7 +65,7 @@ def main() -> None:
 def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=int, default=10_000)
-    parser.add_argument("--sides", type=int, nargs="+", default=[64, 128, 224])
+    parser.add_argument("--sides", type=int, nargs="+", default=[64, 128, 224, 300])
     parser.add_argument("--rounds", type=int, default=3, help="pairs of bare loop and import; the median counts")
     return parser.parse_args()
 
@@ -110,27 +104,14 @@ def _run_import(archive: Path) -> Run:
 
 
 def _run_bare_loop(archive: Path) -> Run:
-    count = os.cpu_count() or 1
     began_at, before = time.monotonic(), _read_cpu_seconds()
-    processes = [FORK.Process(target=_decode_share, args=(archive, number, count)) for number in range(count)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
+    subprocess.run([sys.executable, "-m", "benchmarks.bare_import", str(archive)], check=True)
     return Run(time.monotonic() - began_at, _read_cpu_seconds() - before, 0)
 
 
 def _read_cpu_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def _decode_share(archive: Path, first: int, step: int) -> None:
-    with zipfile.ZipFile(archive) as members:
-        for name in members.namelist()[first::step]:
-            with Image.open(io.BytesIO(members.read(name))) as picture:
-                hashlib.sha256(picture.convert("RGB").tobytes()).hexdigest()
 
 
 def _report(speeds: list[Speed], memories: list[Memory]) -> None:
