@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import render
 from api.layers import OPEN_PATHS, PREDICT_PATHS, is_upload
-from core.errors import UnavailableError
+from core.errors import InvalidInputError, UnavailableError
 
 log = structlog.get_logger()
 
@@ -29,6 +29,7 @@ class Deadlines(NamedTuple):
     answer_seconds: float = ANSWER_SECONDS
     upload_seconds: float = 30.0  # two parts on their way over a slow line; a store that hangs is noticed before
     predict_seconds: float = 60.0
+    silence_seconds: float = 60.0  # of a client in the midst of its body
 
 
 class DeadlineLayer:
@@ -88,6 +89,7 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._answer_seconds = deadlines.answer_seconds
+        self._silence_seconds = deadlines.silence_seconds
         self._allowed_seconds = _find_allowed_seconds(scope, deadlines)
         self._body_complete = False
         self._waits_for_client = False
@@ -107,14 +109,17 @@ class _Exchange:
         """To the abandoned app its client seems to have gone, so that it does not begin what nobody awaits."""
         if self.abandoned:
             return {"type": "http.disconnect"}
-        self._waits_for_client = not self._body_complete
+        if self._body_complete:
+            return await self._receive()
+        self._waits_for_client = True
         try:
-            message = await self._receive()
+            message = await asyncio.wait_for(self._receive(), self._silence_seconds)
+        except TimeoutError:
+            raise _stalled(self._silence_seconds) from None
         finally:
             self._waits_for_client = False
-        if not self._body_complete:
-            self._body_complete = not message.get("more_body", False)
-            self._heard_at = time.monotonic()
+        self._body_complete = not message.get("more_body", False)
+        self._heard_at = time.monotonic()
         return message
 
     async def send(self, message: Message) -> None:
@@ -142,6 +147,12 @@ def _read_wait(scope: Scope) -> float:
     except ValueError:
         return 0.0  # the route refuses it
     return max(0.0, min(MAX_WAIT_SECONDS, wait))
+
+
+def _stalled(seconds: float) -> InvalidInputError:
+    return InvalidInputError(
+        "body_stalled", f"nothing of the body came for {seconds:g} s", hint="send it again, without a pause"
+    )
 
 
 def _overdue() -> UnavailableError:

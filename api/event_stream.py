@@ -26,26 +26,25 @@ class Batch(NamedTuple):
 
     run_id: str
     events: list[EventOut]
+    seen: int  # the number of the last of them, or where the reader stood: never beyond the run's last
     is_last: bool
 
 
-async def stream_events(
-    services: Services, principal: Principal, job_id: str, first: Batch, after: int
-) -> AsyncIterator[str]:
+async def stream_events(services: Services, principal: Principal, job_id: str, first: Batch) -> AsyncIterator[str]:
     """Ends after the terminal event, and when the key is revoked, the job deleted or the database away."""
     yield f"retry: {RETRY_MILLISECONDS}\n\n"
-    batch, seen = first, after
+    batch = first
     while True:
         for event in batch.events:
             yield _format(event)
-            seen = event.id
         if batch.is_last:
             return
-        while len(batch.events) < BATCH and not await _is_more(services, principal, batch.run_id, seen):
+        while len(batch.events) < BATCH and not await _is_more(services, principal, batch):
             yield ALIVE
         try:
             batch = await services.shared_reads.read(
-                ("events", principal.key_id, job_id, seen), partial(read_batch, services, principal, job_id, seen)
+                ("events", principal.key_id, job_id, batch.seen),
+                partial(read_batch, services, principal, job_id, batch.seen),
             )
         except (BituneError, *DATABASE_OUTAGES):
             return
@@ -61,13 +60,15 @@ def read_batch(services: Services, principal: Principal, job_id: str, after: int
 def _read(session: Session, project_id: str, job_id: str, after: int) -> Batch:
     run = jobs.get_job(session, project_id, job_id).run
     is_over = lifecycle.is_terminal(run)
-    events = [render_event(event) for event in lifecycle.list_events(session, run.id, after=after, limit=BATCH)]
-    return Batch(run.id, events, is_last=is_over and len(events) < BATCH)
+    stood_at = min(after, run.event_seq)
+    events = [render_event(event) for event in lifecycle.list_events(session, run.id, after=stood_at, limit=BATCH)]
+    seen = events[-1].id if events else stood_at
+    return Batch(run.id, events, seen, is_last=is_over and len(events) < BATCH)
 
 
-async def _is_more(services: Services, principal: Principal, run_id: str, seen: int) -> bool:
+async def _is_more(services: Services, principal: Principal, batch: Batch) -> bool:
     woken = await services.run_watch.wait(
-        principal.key_id, run_id, lambda version: version.event_seq > seen, seconds=ALIVE_SECONDS
+        principal, batch.run_id, lambda version: version.event_seq > batch.seen, seconds=ALIVE_SECONDS
     )
     return woken is not None
 

@@ -22,6 +22,7 @@ log = structlog.get_logger()
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/openapi.json", "/docs"})
 ADMIN_PATHS = re.compile(r"^/(metrics|workers|keys)(/|$)")
 PREDICT_PATHS = re.compile(r"^(/predict|/models/[^/]+/predict)$")
+UPLOAD_PATHS = re.compile(r"^/uploads(/|$)")  # what is read there are URLs that write
 UPLOAD_OVERHEAD_BYTES = 1024**2  # boundaries and fields around the file
 
 
@@ -161,7 +162,7 @@ def _needed_scope(method: str, path: str) -> str:
         return "admin"
     if PREDICT_PATHS.match(path):
         return "predict"
-    return "read" if method in {"GET", "HEAD"} else "write"
+    return "read" if method in {"GET", "HEAD"} and not UPLOAD_PATHS.match(path) else "write"
 
 
 def _find_limit(limits: BodyLimits, scope: Scope) -> int:

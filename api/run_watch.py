@@ -12,11 +12,13 @@ from core import keys
 from core.db.session import DATABASE_OUTAGES, SessionFactory
 from core.db.tables import Run
 from core.errors import OverloadedError
+from core.keys import Principal
 
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.5
 MAX_WAITING = 2000  # requests of one process; each holds a connection of its client
+MAX_WAITING_OF_PROJECT = 1000
 
 
 class Version(NamedTuple):
@@ -27,7 +29,7 @@ class Version(NamedTuple):
 
 
 class _Waiter(NamedTuple):
-    key_id: str
+    principal: Principal
     run_id: str
     is_awaited: Callable[[Version], bool]
     woken: asyncio.Future[int]
@@ -50,14 +52,13 @@ class RunWatch:
         self._round = 0
 
     async def wait(
-        self, key_id: str, run_id: str, is_awaited: Callable[[Version], bool], *, seconds: float
+        self, principal: Principal, run_id: str, is_awaited: Callable[[Version], bool], *, seconds: float
     ) -> int | None:
         """The number of the round that saw such a version, the run gone or the key ended; None when none came in time.
 
         All who are woken in one round may share what they read then.
         """
-        self.require_room()
-        waiter = _Waiter(key_id, run_id, is_awaited, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(principal, run_id, is_awaited, asyncio.get_running_loop().create_future())
         self._waiters.add(waiter)
         self._start()
         try:
@@ -67,8 +68,10 @@ class RunWatch:
         finally:
             self._waiters.discard(waiter)
 
-    def require_room(self) -> None:
-        if len(self._waiters) >= MAX_WAITING:
+    def require_room(self, principal: Principal) -> None:
+        """Asked when a request comes, not at each of its waits: what has begun is not broken off."""
+        of_project = sum(waiter.principal.project_id == principal.project_id for waiter in self._waiters)
+        if len(self._waiters) >= MAX_WAITING or of_project >= MAX_WAITING_OF_PROJECT:
             raise OverloadedError(
                 "too_many_waiting", "too many requests wait for changes", hint="poll without `wait=`, or try again"
             )
@@ -84,21 +87,23 @@ class RunWatch:
     async def _run(self) -> None:
         limiter = CapacityLimiter(1)  # not one of the threads that requests share
         while self._waiters:
-            run_ids = {waiter.run_id for waiter in self._waiters}
-            key_ids = {waiter.key_id for waiter in self._waiters}
+            waiters = list(self._waiters)  # who comes during the query is not told by it
+            run_ids = {waiter.run_id for waiter in waiters}
+            key_ids = {waiter.principal.key_id for waiter in waiters}
             try:
-                self._wake(await to_thread.run_sync(self._read, run_ids, key_ids, limiter=limiter))
+                state = await to_thread.run_sync(self._read, run_ids, key_ids, limiter=limiter)
+                self._wake(waiters, state)
             except DATABASE_OUTAGES as exc:
                 log.warning("changes_not_read", error=type(exc).__name__)
             await asyncio.sleep(POLL_SECONDS)
 
-    def _wake(self, state: _State) -> None:
+    def _wake(self, waiters: list[_Waiter], state: _State) -> None:
         self._round += 1
-        for waiter in list(self._waiters):
+        for waiter in waiters:
             version = state.versions.get(waiter.run_id)
             if waiter.woken.done():
                 continue
-            if version is None or waiter.key_id not in state.valid_keys or waiter.is_awaited(version):
+            if version is None or waiter.principal.key_id not in state.valid_keys or waiter.is_awaited(version):
                 waiter.woken.set_result(self._round)
 
     def _read(self, run_ids: set[str], key_ids: set[str]) -> _State:

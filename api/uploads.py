@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from api.forms import PartBytes, PartEnded, PartStarted, read_form
 from api.schemas.datasets import DatasetForm
 from api.services import Services
-from core import uploads
+from core import idempotency, uploads
 from core.errors import InvalidInputError, UnsupportedMediaError
 from core.ingest.archives import looks_like_archive
 from core.quotas import charge_bytes, charge_dataset, charge_upload
@@ -33,15 +33,24 @@ class ReceivedFile(NamedTuple):
         return f"{self.sha256} {self.form.model_dump_json()}".encode()
 
 
-async def receive_file(request: Request, services: Services, project_id: str) -> ReceivedFile:
-    """Whatever goes wrong, nothing of the upload stays behind."""
+class _Started(NamedTuple):
+    upload_id: str
+    storage_key: str
+    is_retry: bool  # of a request that created its dataset: what it brings does not stay, and is not charged
+
+
+async def receive_file(
+    request: Request, services: Services, project_id: str, once: idempotency.Request | None
+) -> ReceivedFile:
+    """Whatever goes wrong, nothing of the upload stays behind. Of `once`, all but the body is known."""
     expected_bytes = int(request.headers.get("content-length", "0"))  # the gate has seen that it is a number
-    upload_id, key = await run_in_threadpool(_start, services, project_id, expected_bytes)
+    started = await run_in_threadpool(_start, services, project_id, expected_bytes, once)
+    upload_id, key = started.upload_id, started.storage_key
     upload = services.storage.open_upload(key)
     try:
         form = _validate(await _Receiver(upload).receive(request))
         await run_in_threadpool(upload.finish)
-        await run_in_threadpool(_complete, services, project_id, upload_id, upload.stored)
+        await run_in_threadpool(_complete, services, project_id, started, upload.stored)
     except StorageUnavailableError:  # to abort would wait for the store once more; the deletion of the row does it
         await run_in_threadpool(abandon, services, upload_id)
         raise
@@ -107,24 +116,27 @@ def _validate(fields: dict[str, str]) -> DatasetForm:
         raise RequestValidationError(errors) from exc
 
 
-def _start(services: Services, project_id: str, expected_bytes: int) -> tuple[str, str]:
+def _start(services: Services, project_id: str, expected_bytes: int, once: idempotency.Request | None) -> _Started:
     """Refuses before the bytes come what would be refused after them."""
     with services.transaction() as session:
-        charge_dataset(session, project_id, services.quotas)
-        charge_upload(session, project_id, services.quotas, size_bytes=expected_bytes)
+        is_retry = idempotency.is_settled(session, once)
+        if not is_retry:
+            charge_dataset(session, project_id, services.quotas)
+        charge_upload(session, project_id, services.quotas, size_bytes=None if is_retry else expected_bytes)
         upload = uploads.start_upload(
             session,
             project_id=project_id,
             filename="archive",
             lifetime_hours=services.settings.upload_lifetime_hours,
         )
-        return upload.id, upload.storage_key
+        return _Started(upload.id, upload.storage_key, is_retry)
 
 
-def _complete(services: Services, project_id: str, upload_id: str, stored: StoredObject) -> None:
+def _complete(services: Services, project_id: str, started: _Started, stored: StoredObject) -> None:
     with services.transaction() as session:
-        charge_bytes(session, project_id, services.quotas, size_bytes=stored.size_bytes)
-        uploads.complete_upload(session, upload_id, stored)
+        if not started.is_retry:
+            charge_bytes(session, project_id, services.quotas, size_bytes=stored.size_bytes)
+        uploads.complete_upload(session, started.upload_id, stored)
 
 
 def abandon(services: Services, upload_id: str) -> None:

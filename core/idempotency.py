@@ -46,6 +46,15 @@ class Ticket(NamedTuple):
     locked_until: datetime
 
 
+def is_settled(session: Session, request: Request | None) -> bool:
+    """Whether it has an answer already, whatever its body: then it creates nothing more."""
+    if request is None:
+        return False
+    own = (IdempotencyKey.project_id == request.project_id, IdempotencyKey.key == request.key)
+    query = select(IdempotencyKey.key).where(*own, IdempotencyKey.route == request.route, ~_is_in_flight(), ~_is_old())
+    return session.scalar(query) is not None
+
+
 def take(session: Session, request: Request) -> Ticket | Answer:
     """The answer if there is one already; otherwise the key is the caller's to settle or to give back."""
     lease = func.clock_timestamp() + _seconds(LEASE_SECONDS)

@@ -135,7 +135,7 @@ def resume_job(session: Session, project_id: str, job_id: str, quotas: Quotas = 
     charge_job(session, project_id, quotas)
     state = get_job(session, project_id, job_id)
     lifecycle.resume(session, state.run.id)
-    return get_job(session, project_id, job_id)
+    return get_job(session, project_id, job_id, quotas)
 
 
 def delete_job(session: Session, project_id: str, job_id: str) -> None:

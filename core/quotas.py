@@ -127,10 +127,11 @@ def charge_job(session: Session, project_id: str, defaults: Quotas) -> None:
         raise QuotaError(QuotaName.QUEUED_JOBS, limit, "the project has all its queued jobs", hint=hint, retryable=True)
 
 
-def charge_upload(session: Session, project_id: str, defaults: Quotas, *, size_bytes: int = 0) -> None:
-    """Raises QuotaError when one more upload, of at least `size_bytes`, is too many."""
+def charge_upload(session: Session, project_id: str, defaults: Quotas, *, size_bytes: int | None = 0) -> None:
+    """Raises QuotaError when one more upload, of at least `size_bytes`, is too many; None is one that will not stay."""
     quotas = read_quotas(session, project_id, defaults)
-    _require_room(session, project_id, quotas, added=size_bytes)
+    if size_bytes is not None:
+        _require_room(session, project_id, quotas, added=size_bytes)
     limit = quotas.uploads_at_once
     if limit is None:
         return

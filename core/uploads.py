@@ -74,8 +74,10 @@ def get_client_upload(session: Session, project_id: str, upload_id: str) -> Uplo
 
 
 def complete_upload(session: Session, upload_id: str, stored: StoredObject) -> None:
-    """All its bytes are in the store, and their SHA-256 is known."""
-    upload = session.get_one(Upload, upload_id)
+    """All its bytes are in the store, and their SHA-256 is known. Raises NotFoundError where it was aborted."""
+    upload = session.get(Upload, upload_id)
+    if upload is None:
+        raise _not_found(upload_id)
     upload.size_bytes = stored.size_bytes
     upload.sha256 = stored.sha256
     _mark_completed(session, upload)
@@ -122,7 +124,7 @@ def expire_uploads(session: Session) -> list[str]:
     """
     ids = session.scalars(
         select(Upload.id)
-        .where(Upload.expires_at <= func.clock_timestamp())
+        .where(Upload.expires_at <= func.clock_timestamp(), ~_has_dataset())
         .limit(EXPIRE_AT_ONCE)
         .with_for_update(skip_locked=True)
     ).all()
@@ -151,6 +153,10 @@ def _lock(session: Session, project_id: str, upload_id: str) -> Upload:
 def _visible(project_id: str, upload_id: str) -> tuple[ColumnElement[bool], ...]:
     alive = or_(Upload.expires_at.is_(None), Upload.expires_at > func.clock_timestamp())
     return Upload.project_id == project_id, Upload.id == upload_id, alive
+
+
+def _has_dataset() -> ColumnElement[bool]:
+    return select(Dataset.id).where(Dataset.upload_id == Upload.id).exists()
 
 
 def _not_found(upload_id: str) -> NotFoundError:

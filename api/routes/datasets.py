@@ -76,7 +76,8 @@ async def create_dataset(
     """Takes a form (`file`, `name`), or JSON (`name`, `url` or `upload_id`); poll the dataset until it is `ready`."""
     content_type = request.headers.get("content-type", "")
     if content_type.startswith("multipart/form-data"):
-        received = await receive_file(request, services, principal.project_id)
+        begun = None if key is None else identify(request, principal.project_id, key, b"")
+        received = await receive_file(request, services, principal.project_id, begun)
         once = None if key is None else identify(request, principal.project_id, key, received.identity())
         return await run_in_threadpool(_create_from_file, services, principal, received, once)
     if content_type.startswith("application/json"):

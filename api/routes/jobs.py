@@ -101,8 +101,9 @@ async def get_job(
     """With `wait`, answers at the next change of status, progress or events, and at once when the job has ended."""
     seen = await run_in_threadpool(_read_job, services, principal, job_id)
     if wait and not seen.is_over:
+        services.run_watch.require_room(principal)
         woken = await services.run_watch.wait(
-            principal.key_id, seen.run_id, lambda version: version != seen.version, seconds=wait
+            principal, seen.run_id, lambda version: version != seen.version, seconds=wait
         )
         seen = await services.shared_reads.read(
             ("job", principal.key_id, job_id, woken), partial(_read_job_again, services, principal, job_id)
@@ -146,10 +147,9 @@ async def list_events(
     if MEDIA_TYPE not in request.headers.get("accept", ""):
         page = await run_in_threadpool(_list_events, services, principal, job_id, after, limit)
         return Response(page.model_dump_json(), media_type="application/json")
-    services.run_watch.require_room()
-    seen = max(after, last_event_id)
-    first = await run_in_threadpool(read_batch, services, principal, job_id, seen)
-    stream = stream_events(services, principal, job_id, first, seen)
+    services.run_watch.require_room(principal)
+    first = await run_in_threadpool(read_batch, services, principal, job_id, max(after, last_event_id))
+    stream = stream_events(services, principal, job_id, first)
     return StreamingResponse(stream, media_type=MEDIA_TYPE, headers={"Cache-Control": "no-store"})
 
 
@@ -227,7 +227,7 @@ def _read_job_again(services: Services, principal: Principal, job_id: str) -> _S
 def _read_job(services: Services, principal: Principal, job_id: str) -> _SeenJob:
     """One thread from the first query to the last byte: none waits for another while it holds a connection."""
     with services.transaction() as session:
-        state = jobs.get_job(session, principal.project_id, job_id)
+        state = jobs.get_job(session, principal.project_id, job_id, services.quotas)
         return _SeenJob(
             body=render_job(state).model_dump_json(),
             run_id=state.run.id,

@@ -15,7 +15,7 @@ from api.services import Services
 from api.uploads import abandon
 from core import idempotency, uploads
 from core.db.tables import Upload
-from core.errors import BituneError
+from core.errors import BituneError, ConflictError, NotFoundError
 from core.idempotency import Answer
 from core.ids import make_id
 from core.keys import Principal
@@ -37,8 +37,7 @@ def create_upload(
     uploads.check_size(body.size_bytes, max_bytes=services.settings.max_archive_bytes)
     answer = _start(services, principal, body, once)
     response.headers.update({name: answer.headers[name] for name in ("Location", REPLAYED) if name in answer.headers})
-    with services.transaction() as session:
-        upload = uploads.get_client_upload(session, principal.project_id, json.loads(bytes(answer.body))["id"])
+    upload = _find_created(services, principal, json.loads(bytes(answer.body))["id"])
     if REPLAYED in answer.headers:
         return _render(response, services.storage, upload)
     return _render_pending(response, services.storage, upload, plan_parts(upload))
@@ -71,8 +70,24 @@ def delete_upload(upload_id: UploadId, session: SessionDep, principal: Principal
     return Response(status_code=204)
 
 
+def _find_created(services: Services, principal: Principal, upload_id: str) -> Upload:
+    try:
+        with services.transaction() as session:
+            return uploads.get_client_upload(session, principal.project_id, upload_id)
+    except NotFoundError as exc:
+        raise ConflictError(
+            "upload_ended",
+            f"this Idempotency-Key opened the upload '{upload_id}', which was aborted or has expired",
+            hint="take a new key",
+            param="Idempotency-Key",
+        ) from exc
+
+
 def _start(services: Services, principal: Principal, body: UploadCreate, once: idempotency.Request | None) -> Response:
     """An answer that is kept has the id alone: the URLs are as good as keys. What was opened for nothing goes."""
+    with services.transaction() as session:
+        if not idempotency.is_settled(session, once):  # asked before the store is: refusals cost it nothing
+            charge_upload(session, principal.project_id, services.quotas, size_bytes=body.size_bytes)
     upload_id = make_id("upload")
     multipart_id = services.storage.start_client_upload(uploads.make_upload_key(upload_id))
 

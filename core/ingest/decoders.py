@@ -71,6 +71,8 @@ class Decoders:
     def _inspect(self, contents: list[bytes]) -> list[Inspection]:
         decoder = self._idle.get()
         try:
+            if decoder.is_closed:  # and none could be started in its place
+                raise DecodersDyingError
             return decoder.inspect(contents)
         except (EOFError, OSError):
             decoder = self._replace(decoder)
@@ -112,6 +114,10 @@ class _Decoder:
         """Raises EOFError or OSError when the process dies of it."""
         write_request(self._requests, contents)
         return read_answer(self._answers)
+
+    @property
+    def is_closed(self) -> bool:
+        return self._requests.closed
 
     def close(self) -> None:
         self._process.kill()

@@ -19,7 +19,9 @@ KEEP_UNFETCHED = """
     where datasets.source_url is not null and uploads.completed_at is null
       and runs.status not in ('succeeded', 'failed', 'cancelled')
 """
-MASK = "update datasets set source_url = regexp_replace(source_url, '[?#].*$', '?…') where source_url ~ '[?#]'"
+MASK = (
+    "update datasets set source_url = left(regexp_replace(source_url, '[?#].*$', '?…'), 2048) where source_url ~ '[?#]'"
+)
 UNMASK = """
     update datasets set source_url = import_sources.url
     from import_sources where import_sources.run_id = datasets.run_id

@@ -33,7 +33,7 @@ ROUTES: dict[str, Access] = {
     "POST /keys": ADMIN,
     "DELETE /keys/{key_id}": ADMIN,
     "POST /uploads": WRITE,
-    "GET /uploads/{upload_id}": READ,
+    "GET /uploads/{upload_id}": WRITE,
     "DELETE /uploads/{upload_id}": WRITE,
     "POST /uploads/{upload_id}/complete": WRITE,
     "GET /datasets": READ,

@@ -10,16 +10,18 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.deadline import DeadlineLayer, Deadlines
+from api.errors import render
 from api.layers import RequestIdLayer
+from core.errors import BituneError
 from tests.conditions import POLL_SECONDS, wait_until
 
 ANSWER_SECONDS = 0.2
-DEADLINES = Deadlines(answer_seconds=ANSWER_SECONDS, predict_seconds=1.0)
+DEADLINES = Deadlines(answer_seconds=ANSWER_SECONDS, predict_seconds=1.0, silence_seconds=1.0)
 MUCH_LATER_SECONDS = 10.0
 
 
@@ -74,8 +76,13 @@ def make_app(server: Server) -> ASGIApp:
             Route("/jobs/validate", think, methods=["POST"]),
             Route("/predict", think, methods=["POST"]),
             Route("/trickle", trickle),
-        ]
+        ],
+        exception_handlers={BituneError: render_error},
     )
+
+
+def render_error(request: Request, error: Exception) -> Response:
+    return render(error, request.scope)
 
 
 async def send_slowly() -> AsyncIterator[bytes]:
@@ -260,3 +267,15 @@ def test_cancelled_request_cancels_the_app() -> None:
             await asyncio.wait_for(ended.wait(), ANSWER_SECONDS)
 
     asyncio.run(ask())
+
+
+def test_client_that_falls_silent_in_its_body_is_sent_away(server: Server) -> None:
+    async def stop_half_way() -> AsyncIterator[bytes]:
+        yield b"1234"
+        await asyncio.sleep(MUCH_LATER_SECONDS)
+
+    started = time.monotonic()
+    answer = request(make_app(server), "POST", "/bytes", stop_half_way())
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "body_stalled")
+    assert time.monotonic() - started < MUCH_LATER_SECONDS / 2

@@ -34,8 +34,9 @@ def dataset_id(sessions: SessionFactory) -> str:
         return make_dataset(session, project_id=ensure_project(session)).id
 
 
-def upload(client: httpx.Client) -> httpx.Response:
-    return client.post("/datasets", files={"file": ("a.zip", BytesIO(ARCHIVE))}, data={"name": "a"})
+def upload(client: httpx.Client, headers: dict[str, str] | None = None) -> httpx.Response:
+    files = {"file": ("a.zip", BytesIO(ARCHIVE))}
+    return client.post("/datasets", files=files, data={"name": "a"}, headers=headers)
 
 
 def post_url(client: httpx.Client) -> httpx.Response:
@@ -92,6 +93,18 @@ def test_50_posts_at_once_leave_as_many_datasets_as_allowed(
     assert (statuses.count(202), statuses.count(429)) == (5, 45)
     with sessions() as session:
         assert session.scalar(select(func.count()).select_from(Dataset)) == 5
+
+
+@pytest.mark.parametrize(("name", "value"), [(QuotaName.DATASETS, 1), (QuotaName.STORED_BYTES, 1500)])
+def test_retry_of_what_filled_the_quota_gets_its_answer(
+    client: httpx.Client, limit: Limit, name: QuotaName, value: int
+) -> None:
+    limit(name, value)
+    first, again = (upload(client, {"Idempotency-Key": "a"}) for _ in range(2))
+
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert again.json()["id"] == first.json()["id"]
+    assert_refused(upload(client, {"Idempotency-Key": "b"}), name, retryable=False)
 
 
 def test_bytes_too_many_are_refused_before_they_come(client: httpx.Client, limit: Limit) -> None:

@@ -174,6 +174,18 @@ def test_revoked_key_ends_its_long_poll(client: httpx.Client, job_id: str) -> No
     assert seconds < 10.0
 
 
+def test_stream_from_beyond_the_last_event_ends_with_the_job(
+    client: httpx.Client, sessions: SessionFactory, job_id: str
+) -> None:
+    held = start(sessions)
+    headers = STREAM | {"Last-Event-ID": "1000"}
+    with client.stream("GET", f"/jobs/{job_id}/events", headers=headers, timeout=10) as answer:
+        ids = read_ids(answer.iter_lines())
+        succeed(sessions, held)
+
+        assert list(ids) == [3]
+
+
 def test_stream_of_a_foreign_job_is_not_found(stranger: httpx.Client, job_id: str) -> None:
     assert stranger.get(f"/jobs/{job_id}/events", headers=STREAM).status_code == 404
 

@@ -53,7 +53,14 @@ def test_start_beyond_the_quota_leaves_nothing(client: httpx.Client, sessions: S
     refused = client.post("/uploads", json=BODY)
 
     assert read_code(refused) == (429, "quota_uploads_at_once")
-    assert (count_uploads(sessions), count_deletions(sessions)) == (1, 1)
+    assert (count_uploads(sessions), count_deletions(sessions)) == (1, 0)
+
+
+def test_start_that_is_sent_again_after_the_upload_has_ended_says_so(client: httpx.Client) -> None:
+    first = client.post("/uploads", json=BODY, headers=ONCE)
+    client.delete(first.headers["location"])
+
+    assert read_code(client.post("/uploads", json=BODY, headers=ONCE)) == (409, "upload_ended")
 
 
 def test_announced_bytes_beyond_the_quota_are_refused(client: httpx.Client, sessions: SessionFactory) -> None:

@@ -1,5 +1,5 @@
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
@@ -69,6 +69,15 @@ def test_upload_of_a_dataset_never_expires(session: Session) -> None:
     upload = make_upload(session)
     make_dataset(session, upload)
     expire_all(session)
+
+    assert uploads.expire_uploads(session) == []
+
+
+def test_upload_of_a_dataset_stays_whatever_its_row_says(session: Session) -> None:
+    upload = make_upload(session)
+    make_dataset(session, upload)
+    upload.expires_at = datetime.now(UTC) - timedelta(hours=1)
+    session.flush()
 
     assert uploads.expire_uploads(session) == []
 
