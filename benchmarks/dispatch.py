@@ -102,7 +102,7 @@ def _wait_until_alone(connection: Connection) -> None:
     deadline = time.monotonic() + 10
     while connection.execute(others).scalar_one():
         assert time.monotonic() < deadline, "a worker's session does not end"
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two looks at the sessions
 
 
 def _read_active_milliseconds(connection: Connection) -> float:

@@ -33,7 +33,7 @@ def start(**_: object) -> None:
     """Celery would log an error and go on with half a worker."""
     try:
         lifecycle.start()
-    except Exception as exc:
+    except Exception as exc:  # whatever it is, this process must not live on
         log.exception("worker_not_started")
         raise SystemExit(1) from exc
 

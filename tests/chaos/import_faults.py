@@ -23,7 +23,7 @@ class ImportFaults:
     def kill_importer(self, rng: random.Random) -> Injected | None:
         """At any moment of an import, with the child that opens the archive; another process goes on."""
         dataset_id = self._client.upload(self._archive)
-        time.sleep(rng.uniform(0, IMPORT_SECONDS))
+        time.sleep(rng.uniform(0, IMPORT_SECONDS))  # so that the kill comes at any moment
         at = time.time()
         if not signal_all(find_descendants(self._stack.importer.pid), signal.SIGKILL):
             return None

@@ -51,7 +51,7 @@ class JobFaults:
             return None
         trainers = find_trainers(victim.run_id)
         self._client.insist("POST", f"/jobs/{job_id}/pause")
-        time.sleep(rng.uniform(0, 1.5))
+        time.sleep(rng.uniform(0, 1.5))  # so that the cancel comes at any moment of the pause
         return self._cancel("job: cancelled while it pauses", job_id, trainers)
 
     def pause(self, rng: random.Random) -> Injected | None:

@@ -149,7 +149,7 @@ class Outages:
                 asker = Asker(question, client)
                 askers.append(asker)
                 stack.enter_context(running_beside(question.path, partial(asker.ask_until, stop_at)))
-            time.sleep(self._seconds)
+            time.sleep(self._seconds)  # for as long as the server is away
         return askers
 
     def _wait_until_well(self) -> float:
@@ -173,7 +173,7 @@ class Outages:
         """How jobs ended that have not been asked for before; one that does not end is not waited for without end."""
         give_up_at = time.monotonic() + JOB_SECONDS
         while not self._have_all_ended() and time.monotonic() < give_up_at:
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_SECONDS)  # between two looks at the database
         ends = [end for end in self._records.list_ends() if end.job_id not in self._settled]
         self._settled |= {end.job_id for end in ends}
         return {end.job_id: Fate(end.status, tuple(end.weights_sha256)) for end in ends}

@@ -71,7 +71,7 @@ class ProcessFaults:
         if not stopped:
             return None
         started_at = time.time()
-        time.sleep(LEASE_SECONDS + rng.uniform(1.0, 2.5))
+        time.sleep(LEASE_SECONDS + rng.uniform(1.0, 2.5))  # the fault itself: to stand still past the lease
         signal_all([job.worker_pid for job in stopped], signal.SIGCONT)
         return Injected(STOPPED_AT_POINT, started_at, time.time(), [job.run_id for job in stopped], name)
 
@@ -88,14 +88,14 @@ class ProcessFaults:
         held: list[RunningJob] = []
         while point.exists() and time.monotonic() < deadline and self._may_lose():
             held = self._records.list_running()
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_SECONDS)  # between two looks at the point
         if point.exists():
             point.unlink(missing_ok=True)
             return []
         held = [*held, *self._records.list_running()]
         deadline = time.monotonic() + SIGNAL_SECONDS
         while not any(until(job.worker_pid) for job in held) and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_SECONDS)  # between two looks at the workers
         return list({job.run_id: job for job in held if until(job.worker_pid)}.values())
 
     def stop_worker(self, rng: random.Random) -> Injected | None:

@@ -91,8 +91,8 @@ class ServerFaults:
         at, deadline = time.time(), time.monotonic() + FIRST_HIT_SECONDS
         proxy.set_fault(STORE_FAULTS[name])
         while not proxy.hits and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
-        time.sleep(rng.uniform(0.5, 3.0))
+            time.sleep(POLL_SECONDS)  # between two looks at the proxy
+        time.sleep(rng.uniform(0.5, 3.0))  # the fault itself: to go on for a while
         proxy.set_fault(None)
         if not proxy.hits:
             return None
