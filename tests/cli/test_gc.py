@@ -1,6 +1,6 @@
 """`bitune gc` on the real store and database; what counts as an orphan is tested in tests/core/test_orphans.py."""
 
-from uuid import uuid4
+from collections.abc import Iterator
 
 import pytest
 from rich.console import Console
@@ -20,17 +20,18 @@ ORPHAN = "jobs/job_x/1/log/1.txt"
 
 @pytest.fixture
 def gc_settings(settings: Settings, sessions: SessionFactory) -> Settings:
-    """With a bucket for this test alone: whatever is in the usual one would be an orphan too."""
-    return settings.model_copy(update={"s3_bucket": f"gc-{uuid4().hex}"})
+    """With a bucket for these tests alone: whatever is in the usual one would be an orphan too."""
+    return settings.model_copy(update={"s3_bucket": "gc"})
 
 
 @pytest.fixture(autouse=True)
-def storage(gc_settings: Settings) -> Storage:
+def storage(gc_settings: Settings) -> Iterator[Storage]:
     """It holds one orphan."""
     storage = Storage.from_settings(gc_settings)
     storage.ensure_bucket()
     storage.put_bytes(ORPHAN, b"x" * 2000)
-    return storage
+    yield storage
+    storage.delete_keys([ORPHAN, INSTALLATION_KEY])
 
 
 def collect(settings: Settings, *, delete: bool) -> str:
