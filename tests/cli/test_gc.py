@@ -21,7 +21,7 @@ ORPHAN = "jobs/job_x/1/log/1.txt"
 @pytest.fixture
 def gc_settings(settings: Settings, sessions: SessionFactory) -> Settings:
     """With a bucket for these tests alone: whatever is in the usual one would be an orphan too."""
-    return settings.model_copy(update={"s3_bucket": "gc"})
+    return settings.model_copy(update={"s3_bucket": "orphans"})
 
 
 @pytest.fixture(autouse=True)
