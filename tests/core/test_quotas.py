@@ -276,3 +276,13 @@ def test_archive_recorded_again_after_a_lost_answer_is_charged_once(session: Ses
         session.flush()
 
     assert read_usage(session, dataset.project_id).stored_bytes == 600
+
+
+def test_archive_that_a_url_gave_is_charged(session: Session) -> None:
+    make_dataset(session, project_id=make_project(session), ready=False)
+    held = claim_run(session, queue="imports")
+
+    with pytest.raises(QuotaError):
+        record_fetched(
+            session, held, "uploads/a", StoredObject(size_bytes=1001, sha256="a" * 64), Quotas(stored_bytes=1000)
+        )
