@@ -11,6 +11,7 @@ from core.datasets import ClassCounts
 from core.db.session import SessionFactory
 from core.db.tables import Dataset, Job, Run
 from core.keys import ensure_project
+from core.quotas import QuotaName, set_quota
 from core.runs import lifecycle
 from core.runs.types import RunKind
 from core.storage import Storage
@@ -77,6 +78,15 @@ def test_validate_resolves_advises_and_creates_nothing(
     assert (preview["estimate"], preview["estimate_status"]) == (None, "probing")
     with sessions() as session:
         assert count_rows(session) == before
+
+
+def test_probe_beyond_the_queue_is_refused(client: httpx.Client, sessions: SessionFactory, dataset_id: str) -> None:
+    with sessions.begin() as session:
+        set_quota(session, ensure_project(session), QuotaName.QUEUED_JOBS, 0)
+
+    answer = client.post("/jobs/validate", params={"wait": 0}, json={"dataset_id": dataset_id, "backbone": "tiny"})
+
+    assert (answer.status_code, answer.json()["code"]) == (429, "quota_queued_jobs")
 
 
 def test_measured_speed_gives_an_estimate_at_once(

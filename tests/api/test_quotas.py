@@ -69,13 +69,6 @@ def test_job_too_many_is_refused(client: httpx.Client, dataset_id: str, limit: L
     assert_refused(client.post("/jobs", json=body), QuotaName.QUEUED_JOBS, retryable=True)
 
 
-def test_probe_too_many_is_refused(client: httpx.Client, dataset_id: str, limit: Limit) -> None:
-    limit(QuotaName.QUEUED_JOBS, 0)
-    body = {"dataset_id": dataset_id, "backbone": "tiny"}
-
-    assert_refused(client.post("/jobs/validate", params={"wait": 0}, json=body), QuotaName.QUEUED_JOBS, retryable=True)
-
-
 def test_job_says_that_its_project_runs_as_many_as_it_may(
     client: httpx.Client, dataset_id: str, limit: Limit, sessions: SessionFactory
 ) -> None:
