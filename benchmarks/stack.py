@@ -83,4 +83,4 @@ def _wait_for(process: subprocess.Popen[bytes], url: str) -> None:
         except httpx.ConnectError:
             assert process.poll() is None, "the server ended"
             assert time.monotonic() < deadline, "the server does not start"
-            time.sleep(0.1)
+            time.sleep(0.1)  # between two looks whether it listens

@@ -57,7 +57,7 @@ class Watch:
     def wait_until(self, moment: float) -> None:
         while (left := moment - time.monotonic()) > 0:
             self.check(waiting_since=time.monotonic(), idle_seconds=left)
-            time.sleep(min(left, SLICE_SECONDS))
+            time.sleep(min(left, SLICE_SECONDS))  # a slice, so that a stop is seen soon
 
     def _is_dripping(self, now: float) -> bool:
         """Never idle, and yet slower than allowed over a whole window; the next begins here."""
