@@ -64,7 +64,7 @@ def _hash_pixels(picture: Image.Image) -> str:
 
 
 def _sign(small: Image.Image) -> bytes:
-    return small.convert("L").resize((SIGNATURE_SIDE, SIGNATURE_SIDE), Image.Resampling.BILINEAR).tobytes()
+    return small.convert("L").resize((SIGNATURE_SIDE, SIGNATURE_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0).tobytes()
 
 
 def _encode(small: Image.Image) -> bytes:
