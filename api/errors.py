@@ -6,6 +6,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
@@ -60,6 +61,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(BituneError, _handle)
     app.add_exception_handler(RequestValidationError, _handle)
     app.add_exception_handler(HTTPException, _handle)
+    app.add_exception_handler(DataError, _handle)
     for outage in DATABASE_OUTAGES:
         app.add_exception_handler(outage, _handle)
     app.add_exception_handler(Exception, _handle_unexpected)
@@ -112,12 +114,8 @@ def describe(error: Exception) -> Failure:
             return Failure(422, "invalid_json", "the body is no JSON in UTF-8", "send JSON")
         case HTTPException():
             return Failure(status=error.status_code, code=_http_code(error.status_code), detail=str(error.detail))
-        case _ if isinstance(error, DATABASE_OUTAGES):
-            return Failure(503, "database_unavailable", "the database does not answer", "try again", retryable=True)
         case _:
-            return Failure(
-                500, "internal_error", "something failed on our side", "quote the request id to the operator"
-            )
+            return _describe_foreign(error)
 
 
 async def _handle(request: Request, error: Exception) -> JSONResponse:
@@ -127,6 +125,14 @@ async def _handle(request: Request, error: Exception) -> JSONResponse:
 async def _handle_unexpected(request: Request, error: Exception) -> JSONResponse:
     """Logs nothing: Starlette raises the error again once this is sent, and the outermost layer logs it."""
     return _respond(describe(error), error, request.scope)
+
+
+def _describe_foreign(error: Exception) -> Failure:
+    if isinstance(error, DataError):  # PostgreSQL keeps every character in a text but this one
+        return Failure(422, "invalid_text", "a text holds a NUL character", "leave it out")
+    if isinstance(error, DATABASE_OUTAGES):
+        return Failure(503, "database_unavailable", "the database does not answer", "try again", retryable=True)
+    return Failure(500, "internal_error", "something failed on our side", "quote the request id to the operator")
 
 
 def _describe_validation(error: RequestValidationError) -> Failure:

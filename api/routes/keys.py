@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from api.deps import PageDep, PrincipalDep, ServicesDep, SessionDep
 from api.idempotency import OnceDep, create_once, created
-from api.schemas.common import ListOf
+from api.schemas.common import ListOf, Problem
 from api.schemas.keys import KeyCreate, KeyCreated, KeyOut, render_key
 from api.schemas.lists import render_list
 from core import keys
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/keys", tags=["keys"])
 KeyId = Annotated[str, Path(max_length=64)]
 
 
-@router.post("", status_code=201, response_model=KeyCreated)
+@router.post("", status_code=201, response_model=KeyCreated, responses={409: {"model": Problem}})
 def create_key(body: KeyCreate, services: ServicesDep, principal: PrincipalDep, once: OnceDep) -> Response:
     """The secret is shown in this answer alone, and not again to a retry with the same `Idempotency-Key`."""
 

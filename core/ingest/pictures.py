@@ -64,7 +64,8 @@ def _hash_pixels(picture: Image.Image) -> str:
 
 
 def _sign(small: Image.Image) -> bytes:
-    return small.convert("L").resize((SIGNATURE_SIDE, SIGNATURE_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0).tobytes()
+    grey, size = small.convert("L"), (SIGNATURE_SIDE, SIGNATURE_SIDE)
+    return grey.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0).tobytes()
 
 
 def _encode(small: Image.Image) -> bytes:

@@ -1,0 +1,142 @@
+"""Trains one model as a job does, from the same specification, and judges it on its fold."""
+
+import os
+import platform
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from benchmarks.accuracy.folds import choose, make_samples, name_fold
+from benchmarks.accuracy.rows import Row, Setup
+from core.dataset_index import INDEX_FILE, read_index
+from core.inference.backbone_catalog import describe_backbone
+from core.inference.classifier import Classifier, create_backbone
+from core.inference.normalize import Normalizer
+from core.inference.preprocessing import make_preprocessing
+from core.ingest.facts import gather_facts
+from core.resolution import BackboneFacts, resolve
+from core.specs import MethodSpec, OptimizationSpec, TrainingSpec
+from core.trainer_protocol import TrainerJob
+from core.training.cache import CacheSource, open_cache
+from core.training.checkpoint import State
+from core.training.course import Course
+from core.training.data import SampleSet, SplitSamples
+from core.training.evaluation import compute_logits
+from core.training.plan import Plan
+from core.training.ranks import join_ranks
+from core.training.recorder import open_silent_recorder
+
+METHOD: TypeAdapter[MethodSpec] = TypeAdapter(MethodSpec)
+NEVER_SECONDS = 1e9
+_NO_SHA256 = "0" * 64  # the weights are a file, not a registered backbone
+
+
+class Place(NamedTuple):
+    """Where a machine keeps what all runs share."""
+
+    dataset_dir: Path  # as an import left it
+    classes: list[str]
+    cache_dir: Path
+    weights: Path  # of the backbone, as safetensors
+    device: str
+    num_threads: int
+
+
+def make_spec(setup: Setup) -> TrainingSpec:
+    """Options that the method knows are the method's; all others are the optimization's."""
+    options = dict(option.split("=", 1) for option in setup.options.split())
+    of_training = {name: value for name, value in options.items() if name in OptimizationSpec.model_fields}
+    of_method = {name: value for name, value in options.items() if name not in of_training}
+    return TrainingSpec(
+        backbone=setup.backbone,
+        method=METHOD.validate_python({"type": setup.method, **of_method}),
+        training=OptimizationSpec.model_validate({"image_size": setup.image_size, **of_training}),
+        seed=setup.seed,
+        gpus=0,
+    )
+
+
+def run(setup: Setup, place: Place) -> Row:
+    began_at = time.monotonic()
+    torch.set_num_threads(place.num_threads)
+    entries = read_index(place.dataset_dir / INDEX_FILE)
+    spec = make_spec(setup)
+    backbone = describe_backbone(setup.backbone)
+    source = CacheSource(place.dataset_dir, entries, make_preprocessing(backbone, setup.image_size))
+    cache = open_cache(place.cache_dir, source, on_progress=lambda _: None)
+    chosen = choose(entries, percent=setup.percent, seed=setup.seed)
+    samples = make_samples(chosen, cache, validation_fraction=spec.validation_fraction, seed=spec.seed)
+    facts = gather_facts([one.entry for one in chosen], place.classes, spec)
+    resolved = resolve(spec, facts, BackboneFacts(sha256=_NO_SHA256, image_size=backbone.image_size))
+    with tempfile.TemporaryDirectory(prefix="bitune-accuracy-") as folder:
+        job = TrainerJob(
+            spec=resolved,
+            classes=place.classes,
+            backbone=backbone,
+            weights_path=place.weights,
+            device=place.device,
+            dataset_dir=place.dataset_dir,
+            cache_dir=place.cache_dir,
+            output_dir=Path(folder),
+            checkpoint_interval_seconds=NEVER_SECONDS,
+        )
+        state = _train(job, samples)
+    predicted = _predict(job, state, samples.test)
+    return _describe(setup, job, state, samples, predicted, seconds=time.monotonic() - began_at)
+
+
+def _train(job: TrainerJob, samples: SplitSamples) -> State:
+    state = State()
+    with open_silent_recorder() as recorder, join_ranks(torch.device(job.device)) as ranks:
+        Course(job, samples, state, recorder, ranks, should_stop=lambda: False).run()
+    return state
+
+
+def _predict(job: TrainerJob, state: State, samples: SampleSet) -> Tensor:
+    """The classes that the exported model says, (M,)."""
+    device = torch.device(job.device)
+    network = create_backbone(job.backbone.name)
+    classifier = Classifier(network, num_features=job.backbone.num_features, num_classes=len(job.classes))
+    classifier.load_state_dict(state.finished_weights[0])
+    classifier.eval().to(device)
+    normalize = Normalizer(make_preprocessing(job.backbone, job.spec.training.image_size), device)
+    return compute_logits(classifier, samples, normalize, on_batch=lambda: None).argmax(dim=1)
+
+
+def _describe(
+    setup: Setup, job: TrainerJob, state: State, samples: SplitSamples, predicted: Tensor, *, seconds: float
+) -> Row:
+    right = predicted == samples.test.labels
+    recalls = [right[samples.test.labels == label].double().mean() for label in samples.test.labels.unique()]
+    plan = Plan.make(job.spec, train_samples=len(samples.train))
+    best = state.counters.finished[0]
+    return Row(
+        **setup.model_dump(),
+        fold=name_fold(setup.seed),
+        num_train=len(samples.train),
+        num_val=len(samples.val),
+        num_judged=len(samples.test),
+        epochs=plan.epochs,
+        steps=plan.total_steps,
+        accuracy=float(right.double().mean()),
+        balanced_accuracy=float(torch.stack(recalls).mean()),
+        val_accuracy=best.accuracy,
+        encoder=best.encoder,
+        right="".join("1" if one else "0" for one in right.tolist()),
+        seconds=round(seconds, 1),
+        machine=_name_machine(job.device),
+        torch_version=torch.__version__,
+        date=datetime.now(UTC).date().isoformat(),
+    )
+
+
+def _name_machine(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{os.cpu_count()} cores, {platform.machine()}"

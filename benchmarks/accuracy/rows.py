@@ -1,0 +1,57 @@
+"""One run's result, as a line of JSON."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmarks.accuracy.folds import Fold
+
+MethodName = Literal["vanilla", "linear_probe", "bi_tuning"]
+
+
+class Setup(BaseModel):
+    """What distinguishes a run from others; two runs of one setup give the same model on the same machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str  # "elpv", or the folder's name
+    task: int  # number of classes
+    percent: int  # of the training pictures
+    method: MethodName
+    options: str = ""  # "key_norm=momentum epochs=12": what differs from the defaults
+    seed: int
+    backbone: str
+    image_size: int
+
+
+class Row(Setup):
+    fold: Fold
+    num_train: int
+    num_val: int
+    num_judged: int
+    epochs: int
+    steps: int
+    accuracy: float
+    balanced_accuracy: float  # mean of the classes' recalls
+    val_accuracy: float  # of the exported epoch, and so optimistic
+    encoder: str  # which encoder that epoch exports
+    right: str  # "1" where the model is right, a character a picture of the fold, in one order for all runs
+    seconds: float
+    machine: str
+    torch_version: str
+    date: str
+
+    @property
+    def setup(self) -> Setup:
+        return Setup(**self.model_dump(include=set(Setup.model_fields)))
+
+
+def read_rows(path: Path) -> list[Row]:
+    return [Row.model_validate_json(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def append_row(path: Path, row: Row) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(row.model_dump_json() + "\n")

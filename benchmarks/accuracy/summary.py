@@ -1,0 +1,141 @@
+"""Tables and a plot of what came out, with the differences that the same pictures and seeds show."""
+
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean, stdev
+from typing import NamedTuple
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.accuracy.rows import Row
+
+BASELINE = "vanilla"
+NUM_RESAMPLES = 10_000
+COLOURS = {"vanilla": "#777777", "linear_probe": "#c9a227", "bi_tuning": "#1f6f8b"}
+mpl.use("Agg")
+
+
+class Group(NamedTuple):
+    """Runs that differ by their seed alone."""
+
+    name: str  # of dataset, fold and picture size
+    percent: int
+    method: str
+    options: str
+
+
+class Difference(NamedTuple):
+    """To vanilla, in percentage points, over the seeds that both have."""
+
+    seeds: int
+    mean: float
+    low: float  # 95 % interval
+    high: float
+
+
+def print_tables(rows: list[Row]) -> None:
+    console = Console(width=140)
+    table = Table(
+        "data", "labels", "train", "method", "options", "seeds", "steps", "accuracy %", "balanced %", "vs vanilla"
+    )
+    groups = group_rows(rows)
+    for group in sorted(groups):
+        members = groups[group]
+        table.add_row(
+            group.name,
+            f"{group.percent} %",
+            f"{mean(row.num_train for row in members):.0f}",
+            group.method,
+            group.options or "—",
+            str(len(members)),
+            f"{mean(row.steps for row in members):.0f}",
+            _describe([row.accuracy for row in members]),
+            _describe([row.balanced_accuracy for row in members]),
+            _describe_difference(groups, group),
+        )
+    console.print(table)
+
+
+def group_rows(rows: list[Row]) -> dict[Group, list[Row]]:
+    groups: dict[Group, list[Row]] = defaultdict(list)
+    for row in rows:
+        name = f"{row.dataset}-{row.task} {row.fold} {row.image_size} px"
+        groups[Group(name, row.percent, row.method, row.options)].append(row)
+    return groups
+
+
+def compare(rows: list[Row], baseline: list[Row]) -> Difference | None:
+    """A bootstrap over seeds and pictures: both are drawn anew with replacement, the pairs stay pairs."""
+    by_seed = {row.seed: row for row in baseline}
+    pairs = [(row, by_seed[row.seed]) for row in rows if row.seed in by_seed]
+    if not pairs:
+        return None
+    gains = np.stack([_read(one.right) - _read(other.right) for one, other in pairs])  # (seeds, pictures)
+    generator = np.random.default_rng(0)
+    means = [_resample(gains, generator) for _ in range(NUM_RESAMPLES)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Difference(len(pairs), 100 * float(gains.mean()), 100 * float(low), 100 * float(high))
+
+
+def draw_plot(rows: list[Row], path: Path) -> None:
+    """Accuracy over the share of labels, a line a method; bars are one standard deviation."""
+    groups = group_rows(rows)
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    for method, colour in COLOURS.items():
+        points = sorted(
+            (group.percent, [100 * row.accuracy for row in members])
+            for group, members in groups.items()
+            if group.method == method
+        )
+        if points:
+            axes.errorbar(
+                [percent for percent, _ in points],
+                [mean(values) for _, values in points],
+                yerr=[_spread(values) for _, values in points],
+                label=method.replace("_", "-"),
+                color=colour,
+                marker="o",
+                capsize=3,
+            )
+    axes.set_xlabel("labelled pictures, % of the training part")
+    axes.set_ylabel("accuracy, %")
+    axes.set_xticks(sorted({group.percent for group in groups}))
+    axes.set_title(" / ".join(sorted({group.name for group in groups})), fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def _resample(gains: NDArray[np.float64], generator: np.random.Generator) -> float:
+    seeds = generator.integers(0, len(gains), len(gains))
+    pictures = generator.integers(0, gains.shape[1], gains.shape[1])
+    return float(gains[np.ix_(seeds, pictures)].mean())
+
+
+def _read(right: str) -> NDArray[np.float64]:
+    return np.array([character == "1" for character in right], dtype=np.float64)
+
+
+def _describe_difference(groups: dict[Group, list[Row]], group: Group) -> str:
+    if group.method == BASELINE and not group.options:
+        return ""
+    candidates = [group._replace(method=BASELINE), group._replace(method=BASELINE, options="")]
+    baseline = next((groups[one] for one in candidates if one in groups and one != group), [])
+    difference = compare(groups[group], baseline)
+    if difference is None:
+        return ""
+    return f"{difference.mean:+.1f} [{difference.low:+.1f}, {difference.high:+.1f}]"
+
+
+def _describe(shares: list[float]) -> str:
+    return f"{100 * mean(shares):.1f} ± {100 * _spread(shares):.1f}"
+
+
+def _spread(values: list[float]) -> float:
+    return stdev(values) if len(values) > 1 else 0.0
