@@ -48,6 +48,8 @@ class Journal:
         self._pace.restart()
 
     def count_step(self, counters: Counters) -> None:
+        if self._pace.seconds_per_step is None:
+            log.info("first step done")
         self._pace.count_step()
         self.say_progress("training", counters)
 

@@ -31,6 +31,7 @@ def run(work_dir: Path) -> ExitCode:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    log.info("began")
     with open_recorder(work_dir) as recorder:
         return _do_task(work_dir / TASK_FILE, recorder, should_stop=stop.is_set)
 
@@ -90,6 +91,7 @@ def _make_deterministic(task: Task, device: torch.device) -> None:
 
 def _train(job: TrainerJob, recorder: Recorder, ranks: Ranks, should_stop: Callable[[], bool]) -> None:
     samples = _load_samples(job, recorder, should_stop)
+    log.info("%d pictures are ready", sum(map(len, samples)))
     state = State() if job.resume_dir is None else load_state(job.resume_dir)
     Course(job, samples, state, recorder, ranks, should_stop=should_stop).run()
 

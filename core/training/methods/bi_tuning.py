@@ -117,7 +117,7 @@ class BiTuning(Method):
         candidates = draw_candidates(
             labels, num_classes=self.num_classes, count=self._num_candidates, seed=self._seed, step=self._step
         )
-        projections, projections_valid = candidates.select(self.projection_queue)
+        projections, projections_valid = candidates.copy(self.projection_queue)
         self.projection_queue.enqueue(ranks.gather(keys.projections), labels)
         self.feature_queue.enqueue(ranks.gather(keys.features), labels)
         features, features_valid = candidates.select(self.feature_queue)

@@ -17,10 +17,15 @@ class Candidates(NamedTuple):
     classes: Tensor | None  # (M,) which they are; None: all
     log_weights: Tensor | None  # (M,) logarithm of how many classes each stands for; None: itself alone
 
+    def copy(self, queue: KeyQueue) -> tuple[Tensor, Tensor]:
+        """Their keys (M, K, D) as they are now, and which slots are filled (M, K)."""
+        keys, valid = self.select(queue)
+        return keys.clone() if self.classes is None else keys, valid
+
     def select(self, queue: KeyQueue) -> tuple[Tensor, Tensor]:
-        """A copy of their keys (M, K, D), and which slots are filled (M, K)."""
+        """As `copy`, but good only until the next keys come in: all of a large queue is not copied every step."""
         if self.classes is None:
-            return queue.keys.clone(), queue.valid
+            return queue.keys, queue.valid
         return queue.keys[self.classes], queue.valid[self.classes]
 
     def locate(self, labels: Tensor, num_classes: int) -> Tensor:
