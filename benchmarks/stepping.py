@@ -17,11 +17,11 @@ from core.resolution import BackboneFacts, DatasetFacts, resolve
 from core.specs import MethodSpec, OptimizationSpec, TrainingSpec
 from core.trainer_protocol import ProbeJob
 from core.training.batches import TrainBatches
-from core.training.cache import CANVAS_SHARE, PixelCache
 from core.training.contenders import build_contender
 from core.training.data import SampleSet
 from core.training.methods.base import Batch
 from core.training.optim import build_optimizer, set_learning_rate
+from core.training.probe import make_noise_cache
 from core.training.ranks import Ranks
 
 PICTURES = 512
@@ -134,16 +134,10 @@ class _Unwatched:
 
 def make_samples(image_size: int, count: int, num_classes: int) -> SampleSet:
     """Noise: what a picture shows does not change what it costs."""
-    random, side = np.random.default_rng(0), round(CANVAS_SHARE * image_size)
-    cache = PixelCache(
-        squares=random.integers(0, 256, (PICTURES, image_size, image_size, 3), dtype=np.uint8),
-        canvases=random.integers(0, 256, (PICTURES, side, side, 3), dtype=np.uint8),
-        sizes=np.full((PICTURES, 2), side),
-    )
     return SampleSet(
-        cache=cache,
+        cache=make_noise_cache(image_size, PICTURES),
         rows=np.arange(count) % PICTURES,
-        labels=torch.from_numpy(random.integers(0, num_classes, count)),
+        labels=torch.from_numpy(np.random.default_rng(0).integers(0, num_classes, count)),
         sample_ids=[str(number) for number in range(count)],
         paths=[""] * count,
     )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor
@@ -28,6 +29,7 @@ from core.training.checkpoint import State
 from core.training.course import Course
 from core.training.data import SampleSet, SplitSamples
 from core.training.evaluation import compute_logits
+from core.training.memory import keep_freed_memory
 from core.training.plan import Plan
 from core.training.ranks import join_ranks
 from core.training.recorder import open_silent_recorder
@@ -65,10 +67,13 @@ def make_spec(setup: Setup) -> TrainingSpec:
 def run(setup: Setup, place: Place) -> Row:
     began_at = time.monotonic()
     torch.set_num_threads(place.num_threads)
+    keep_freed_memory()
     entries = read_index(place.dataset_dir / INDEX_FILE)
     spec = make_spec(setup)
     backbone = describe_backbone(setup.backbone)
-    source = CacheSource(place.dataset_dir, entries, make_preprocessing(backbone, setup.image_size))
+    everything = np.ones(len(entries), dtype=np.bool_)  # whichever share a run learns from
+    preprocessing = make_preprocessing(backbone, setup.image_size)
+    source = CacheSource(place.dataset_dir, entries, preprocessing, everything, everything)
     cache = open_cache(place.cache_dir, source, on_progress=lambda _: None)
     chosen = choose(entries, percent=setup.percent, seed=setup.seed)
     samples = make_samples(chosen, cache, validation_fraction=spec.validation_fraction, seed=spec.seed)

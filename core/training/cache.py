@@ -3,9 +3,11 @@
 Two arrays over all samples, both uint8 and channels last. `squares` are the very output of `inference.preprocessing`,
 for validation and test. `canvases` are what training crops from: the whole picture with its aspect kept, its longer
 side at most L = 1.5 S (never enlarged), in the top left corner of an L × L canvas, so that a random crop sees what it
-would see in the original. Rows that no crop will ever be taken from are holes of the file and take no space.
+would see in the original. Most pictures need one of the two: either takes as long as the decode. The rows that nobody
+asked for are holes of the file and take no space.
 
-The folder's name is a hash of everything that decides about pixels; another size or version is another folder.
+The folder's name is a hash of everything that decides about pixels; another size, version or validation split is
+another folder.
 Its time of change is when it was opened last; its locks and its end are told in `cache_eviction`.
 """
 
@@ -15,7 +17,7 @@ import shutil
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +33,7 @@ from core.images import ImageError, ImageLimits, decode_rgb
 from core.inference.preprocessing import Preprocessing, prepare
 from core.training.cache_eviction import LOCK_SUFFIX, make_room
 from core.training.file_lock import LockMode, locked
+from core.training.row_files import RowFile
 from core.training.whole_files import whole_directory
 
 VERSION = 1
@@ -40,6 +43,7 @@ CANVASES_FILE = "canvases.npy"
 SIZES_FILE = "sizes.npy"
 ARRAY_FILES = (SQUARES_FILE, CANVASES_FILE, SIZES_FILE)
 MANIFEST_FILE = "manifest.json"
+SYNC_PICTURES = 128  # decoded between two writes to the disk
 BUILD_LOCK_SUFFIX = ".build_lock"
 CHECKED_BLOCKS = 256  # of each file: damage that is longer than this share of it is always seen
 CHECKED_BLOCK_BYTES = 32 * 1024  # a file of up to 8 MiB is read whole
@@ -49,17 +53,20 @@ CHECKED_BLOCK_BYTES = 32 * 1024  # a file of up to 8 MiB is read whole
 class PixelCache:
     """In the order of the index; an opened one is in use, and not evicted, for as long as it lives."""
 
-    squares: NDArray[np.uint8]  # (N, S, S, 3)
+    squares: NDArray[np.uint8]  # (N, S, S, 3); zeros where the source wants none
     canvases: NDArray[np.uint8]  # (N, L, L, 3)
     sizes: NDArray[np.int64]  # (N, 2) height and width of the picture on its canvas; 0 where there is none
+    has_square: NDArray[np.bool_]  # (N,)
 
 
 class CacheSource(NamedTuple):
     """What a cache is made from."""
 
     dataset_dir: Path
-    entries: list[IndexEntry]  # as indexed: without a job's own validation split
+    entries: list[IndexEntry]
     preprocessing: Preprocessing
+    wants_square: NDArray[np.bool_]  # (N,)
+    wants_canvas: NDArray[np.bool_]  # (N,)
 
 
 class Manifest(BaseModel):
@@ -84,14 +91,17 @@ def open_cache(
         stack.enter_context(locked(directory.with_suffix(LOCK_SUFFIX), LockMode.SHARED, on_wait=lambda: on_progress(0)))
         _ensure_whole(directory, source, on_progress, max_bytes)
         os.utime(directory)
-        cache = PixelCache(*(np.load(directory / name, mmap_mode="r") for name in ARRAY_FILES))
+        squares, canvases, sizes = (np.load(directory / name, mmap_mode="r") for name in ARRAY_FILES)
+        cache = PixelCache(squares, canvases, sizes, source.wants_square)
         weakref.finalize(cache, stack.pop_all().close)
     return cache
 
 
 def draw_canvas(image: Image.Image, side: int) -> Image.Image:
     """The whole picture with its longer side at most `side`; a smaller picture stays as it is."""
-    scale = min(1.0, side / max(image.size))
+    if max(image.size) <= side:
+        return image
+    scale = side / max(image.size)
     width, height = (max(1, round(length * scale)) for length in image.size)
     return image.resize((width, height), Image.Resampling.BILINEAR)
 
@@ -107,39 +117,52 @@ def _ensure_whole(
 
 def _build(directory: Path, source: CacheSource, on_progress: Callable[[int], None], max_bytes: int | None) -> None:
     with whole_directory(directory) as part:
-        size = source.preprocessing.image_size
-        cache = PixelCache(
-            squares=_create(part / SQUARES_FILE, len(source.entries), size),
-            canvases=_create(part / CANVASES_FILE, len(source.entries), round(CANVAS_SHARE * size)),
-            sizes=np.zeros((len(source.entries), 2), dtype=np.int64),
-        )
-        make_room(directory.parent, max_bytes, on_wait=lambda: on_progress(0))
-        _fill(cache, source, on_progress)
-        np.save(part / SIZES_FILE, cache.sizes)
+        with closing(_Builder(part, source)) as builder:
+            make_room(directory.parent, max_bytes, on_wait=lambda: on_progress(0))
+            builder.fill(on_progress)
+        np.save(part / SIZES_FILE, builder.sizes)
         manifest = Manifest(checksums={name: _make_checksum(part / name) for name in ARRAY_FILES})
         (part / MANIFEST_FILE).write_text(manifest.model_dump_json())
 
 
-def _fill(cache: PixelCache, source: CacheSource, on_progress: Callable[[int], None]) -> None:
-    def decode(row: int) -> None:
-        _decode_into(cache, row, source)
+class _Builder:
+    """Decodes each picture once, and draws what is wanted of it."""
 
-    pool = ThreadPoolExecutor(os.cpu_count() or 1)
-    try:
-        for done, _ in enumerate(pool.map(decode, range(len(source.entries))), start=1):
-            on_progress(done)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    def __init__(self, directory: Path, source: CacheSource) -> None:
+        count, size = len(source.entries), source.preprocessing.image_size
+        self._source = source
+        self._squares = RowFile(directory / SQUARES_FILE, count=count, side=size)
+        self._canvases = RowFile(directory / CANVASES_FILE, count=count, side=round(CANVAS_SHARE * size))
+        self.sizes = np.zeros((count, 2), dtype=np.int64)
 
+    def fill(self, on_progress: Callable[[int], None]) -> None:
+        """The disk works along: to write all of it at the end would take a sixth of the time once more."""
+        pool, syncer = ThreadPoolExecutor(os.cpu_count() or 1), ThreadPoolExecutor(1)
+        try:
+            for done, _ in enumerate(pool.map(self._draw, range(len(self.sizes))), start=1):
+                on_progress(done)
+                if done % SYNC_PICTURES == 0:
+                    syncer.submit(self._sync)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            syncer.shutdown(cancel_futures=True)
 
-def _decode_into(cache: PixelCache, row: int, source: CacheSource) -> None:
-    entry = source.entries[row]
-    image = _decode(source.dataset_dir, entry)
-    cache.squares[row] = prepare(image, source.preprocessing)
-    if entry.split == "train":
-        drawn = draw_canvas(image, cache.canvases.shape[1])
-        cache.sizes[row] = drawn.height, drawn.width
-        cache.canvases[row, : drawn.height, : drawn.width] = np.asarray(drawn)
+    def close(self) -> None:
+        self._squares.close()
+        self._canvases.close()
+
+    def _sync(self) -> None:
+        self._squares.sync()
+        self._canvases.sync()
+
+    def _draw(self, row: int) -> None:
+        image = _decode(self._source.dataset_dir, self._source.entries[row])
+        if self._source.wants_square[row]:
+            self._squares.write(row, prepare(image, self._source.preprocessing))
+        if self._source.wants_canvas[row]:
+            drawn = draw_canvas(image, self._canvases.side)
+            self.sizes[row] = drawn.height, drawn.width
+            self._canvases.write(row, np.asarray(drawn))
 
 
 def _decode(dataset_dir: Path, entry: IndexEntry) -> Image.Image:
@@ -152,11 +175,6 @@ def _decode(dataset_dir: Path, entry: IndexEntry) -> Image.Image:
         raise InvalidInputError(
             "sample_unreadable", f"{entry.path}: {exc.message}", hint="import the dataset again"
         ) from exc
-
-
-def _create(path: Path, count: int, side: int) -> NDArray[np.uint8]:
-    array: NDArray[np.uint8] = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, side, side, 3))
-    return array
 
 
 def _is_whole(directory: Path) -> bool:
@@ -182,4 +200,5 @@ def _make_key(source: CacheSource) -> str:
     digest = hashlib.sha256((source.dataset_dir / INDEX_FILE).read_bytes())
     digest.update(source.preprocessing.model_dump_json(exclude={"mean", "std"}).encode())
     digest.update(f"{VERSION} {CANVAS_SHARE}".encode())
+    digest.update(np.packbits([source.wants_square, source.wants_canvas]).tobytes())
     return digest.hexdigest()[:32]

@@ -33,6 +33,8 @@ class SampleSet:
 
     def read_squares(self, places: NDArray[np.int64]) -> Tensor:
         """uint8 (B, 3, S, S), as `prepare` made them."""
+        if not self.cache.has_square[self.rows[places]].all():
+            raise ValueError("the cache was not asked for the squares of these samples")
         return to_channels_first(torch.from_numpy(self.cache.squares[self.rows[places]]))
 
     def read_canvases(self, places: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
@@ -50,14 +52,13 @@ class SplitSamples(NamedTuple):
 def load_samples(job: TrainerJob, *, on_progress: Callable[[int, int], None]) -> SplitSamples:
     """Decodes what is not decoded yet; `on_progress` gets pictures done and in all."""
     entries = read_index(job.dataset_dir / INDEX_FILE)
-    source = CacheSource(job.dataset_dir, entries, make_preprocessing(job.backbone, job.spec.training.image_size))
+    entries = draw_validation(entries, fraction=job.spec.validation_fraction, seed=job.spec.seed)
     cache = open_cache(
         job.cache_dir,
-        source,
+        _make_source(job, entries),
         on_progress=lambda done: on_progress(done, len(entries)),
         max_bytes=job.cache_max_bytes,
     )
-    entries = draw_validation(entries, fraction=job.spec.validation_fraction, seed=job.spec.seed)
     samples = SplitSamples(
         train=_select(entries, "train", cache),
         val=_select(entries, "val", cache),
@@ -65,6 +66,15 @@ def load_samples(job: TrainerJob, *, on_progress: Callable[[int, int], None]) ->
     )
     _check(samples, num_classes=len(job.classes))
     return samples
+
+
+def _make_source(job: TrainerJob, entries: list[IndexEntry]) -> CacheSource:
+    """Training takes random crops of canvases; everything else, squares."""
+    is_cropped = np.array([entry.split == "train" for entry in entries], dtype=np.bool_)
+    if job.spec.training.augmentation == "none":
+        is_cropped[:] = False
+    preprocessing = make_preprocessing(job.backbone, job.spec.training.image_size)
+    return CacheSource(job.dataset_dir, entries, preprocessing, wants_square=~is_cropped, wants_canvas=is_cropped)
 
 
 def _select(entries: list[IndexEntry], split: Split, cache: PixelCache) -> SampleSet:

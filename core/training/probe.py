@@ -37,6 +37,16 @@ def probe(job: ProbeJob, recorder: Recorder, ranks: Ranks, *, should_stop: Calla
         recorder.say(Measured(speed=speed))
 
 
+def make_noise_cache(size: int, pictures: int = PICTURES) -> PixelCache:
+    random, side = np.random.default_rng(0), round(CANVAS_SHARE * size)
+    return PixelCache(
+        squares=random.integers(0, 256, (pictures, size, size, 3), dtype=np.uint8),
+        canvases=random.integers(0, 256, (pictures, side, side, 3), dtype=np.uint8),
+        sizes=np.full((pictures, 2), side),
+        has_square=np.ones(pictures, dtype=np.bool_),
+    )
+
+
 def _train(
     job: ProbeJob,
     samples: SplitSamples,
@@ -64,18 +74,9 @@ def _make_tame(job: ProbeJob) -> ProbeJob:
 
 def _make_samples(job: ProbeJob) -> SplitSamples:
     """Noise: what a picture shows does not change what it costs."""
-    cache = _make_cache(make_preprocessing(job.backbone, job.spec.training.image_size).image_size)
+    cache = make_noise_cache(make_preprocessing(job.backbone, job.spec.training.image_size).image_size)
     train = _make_set(cache, STEPS * job.spec.training.batch_size, num_classes=len(job.classes))
     return SplitSamples(train=train, val=_make_set(cache, PICTURES, num_classes=len(job.classes)), test=train)
-
-
-def _make_cache(size: int) -> PixelCache:
-    random, side = np.random.default_rng(0), round(CANVAS_SHARE * size)
-    return PixelCache(
-        squares=random.integers(0, 256, (PICTURES, size, size, 3), dtype=np.uint8),
-        canvases=random.integers(0, 256, (PICTURES, side, side, 3), dtype=np.uint8),
-        sizes=np.full((PICTURES, 2), side),
-    )
 
 
 def _make_set(cache: PixelCache, count: int, *, num_classes: int) -> SampleSet:

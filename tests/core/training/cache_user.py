@@ -6,9 +6,9 @@ After `building` and after `opened` it goes on with the next line of input; `wai
 import sys
 from pathlib import Path
 
-from core.dataset_index import INDEX_FILE, read_index
 from core.inference.preprocessing import Preprocessing
-from core.training.cache import CacheSource, open_cache
+from core.training.cache import open_cache
+from tests.core.training.caches import make_cache_source
 
 
 def say(line: str) -> None:
@@ -27,7 +27,6 @@ def say_progress(done: int) -> None:
 if __name__ == "__main__":
     cache_dir, dataset_dir = map(Path, sys.argv[1:3])
     preprocessing = Preprocessing.model_validate_json(sys.argv[3])
-    source = CacheSource(dataset_dir, read_index(dataset_dir / INDEX_FILE), preprocessing)
-    cache = open_cache(cache_dir, source, on_progress=say_progress)
+    cache = open_cache(cache_dir, make_cache_source(dataset_dir, preprocessing), on_progress=say_progress)
     say("opened")
     sys.stdin.readline()

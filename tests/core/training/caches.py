@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from core.dataset_index import INDEX_FILE, read_index
-from core.inference.preprocessing import make_preprocessing
+from core.inference.preprocessing import Preprocessing, make_preprocessing
 from core.training.cache import CacheSource, PixelCache, open_cache
 from tests.core.training.jobs import IMAGE_SIZE, describe, make_dataset
 
@@ -25,7 +27,14 @@ class Builds:
 def make_source(directory: Path, *, image_size: int = IMAGE_SIZE) -> CacheSource:
     if not directory.exists():
         make_dataset(directory)
-    return CacheSource(directory, read_index(directory / INDEX_FILE), make_preprocessing(describe(), image_size))
+    return make_cache_source(directory, make_preprocessing(describe(), image_size))
+
+
+def make_cache_source(directory: Path, preprocessing: Preprocessing) -> CacheSource:
+    """Squares of all, canvases of what the index has in train."""
+    entries = read_index(directory / INDEX_FILE)
+    is_train = np.array([entry.split == "train" for entry in entries])
+    return CacheSource(directory, entries, preprocessing, wants_square=np.ones_like(is_train), wants_canvas=is_train)
 
 
 def open_counted(

@@ -45,9 +45,10 @@ def test_two_views_differ(samples: SplitSamples) -> None:
     assert not torch.equal(*views)
 
 
-def test_without_augmentation_every_view_is_the_one_of_validation(samples: SplitSamples) -> None:
+def test_without_augmentation_every_view_is_the_one_of_validation(tmp_path: Path) -> None:
     spec = make_spec(VANILLA)
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"augmentation": "none"})})
+    samples = load_samples(make_job(tmp_path, spec), on_progress=ignore)
 
     views, _ = make_batches(samples, spec).read(0, 0)
 

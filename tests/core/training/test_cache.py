@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from core.errors import InvalidInputError
 from core.inference.preprocessing import make_preprocessing, prepare
 from core.training.cache import CANVASES_FILE, MANIFEST_FILE, SIZES_FILE, SQUARES_FILE, draw_canvas, open_cache
+from core.training.data import SampleSet
 from core.training.file_lock import LockMode, try_locked
 from tests.core.training.caches import make_source, open_counted, running_user
 from tests.core.training.jobs import IMAGE_SIZE, describe, make_dataset, make_sample
@@ -134,3 +136,35 @@ def test_damaged_shard_is_said_with_the_picture(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidInputError, match=r"0/0\.png"):
         open_counted(tmp_path)
+
+
+def test_only_what_is_wanted_is_drawn(tmp_path: Path) -> None:
+    source = make_source(tmp_path / "dataset")
+    is_even = np.arange(24) % 2 == 0
+
+    cache = open_cache(
+        tmp_path / "cache",
+        source._replace(wants_square=is_even, wants_canvas=~is_even),
+        on_progress=lambda _: None,
+    )
+
+    assert (cache.squares.any(axis=(1, 2, 3)) == is_even).all()
+    assert (cache.sizes.any(axis=1) == ~is_even).all()
+
+
+def test_other_wants_are_another_cache(tmp_path: Path) -> None:
+    source = make_source(tmp_path / "dataset")
+    nothing = np.zeros(24, dtype=np.bool_)
+    open_cache(tmp_path / "cache", source._replace(wants_square=nothing), on_progress=lambda _: None)
+
+    assert open_cache(tmp_path / "cache", source, on_progress=lambda _: None).squares.any()
+
+
+def test_square_that_nobody_asked_for_is_no_black_picture(tmp_path: Path) -> None:
+    source = make_source(tmp_path / "dataset")
+    nothing = np.zeros(24, dtype=np.bool_)
+    cache = open_cache(tmp_path / "cache", source._replace(wants_square=nothing), on_progress=lambda _: None)
+    samples = SampleSet(cache, np.arange(24), torch.zeros(24, dtype=torch.int64), ["x"] * 24, ["x"] * 24)
+
+    with pytest.raises(ValueError, match="was not asked for"):
+        samples.read_squares(np.arange(2))

@@ -23,7 +23,7 @@ def make_answers(predicted: list[int], labels: list[int], num_classes: int = 4) 
 def make_samples(count: int) -> SampleSet:
     nothing = np.zeros((0, 1, 1, 3), dtype=np.uint8)
     return SampleSet(
-        cache=PixelCache(nothing, nothing, np.zeros((0, 2), dtype=np.int64)),
+        cache=PixelCache(nothing, nothing, np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.bool_)),
         rows=np.arange(count),
         labels=torch.zeros(count, dtype=torch.int64),
         sample_ids=[f"sample-{number}" for number in range(count)],
