@@ -6,8 +6,10 @@ that quarter. Rows that are there already are not made again, so a run that was 
 """
 
 import argparse
+import hashlib
 import multiprocessing
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,6 +30,7 @@ from core.inference.backbone_weights import convert_weights
 from core.ingest.child import run_ingest
 from core.ingest.limits import IngestLimits
 from core.ingest.protocol import OUT_DIR, IngestJob
+from core.ingest.sandbox import die_by_signal
 
 RESULTS = Path(__file__).parent.parent / "results"
 COST = {"vanilla": 1.0, "linear_probe": 0.9, "bi_tuning": 1.4}  # of a step, for the estimate of the time left
@@ -36,13 +39,18 @@ console = Console(stderr=True)
 
 def main() -> None:
     options = _parse_options()
-    setups = _list_setups(options)
-    done = {row.setup for row in read_rows(options.results)}
-    _run_all([setup for setup in setups if setup not in done], options)
-    rows = [row for row in read_rows(options.results) if row.setup in set(setups)]
-    print_tables(rows)
+    with tempfile.TemporaryDirectory(prefix="bitune-accuracy-") as folder:
+        weights = Path(folder) / "backbone.safetensors"
+        convert_weights(options.weights or find_bundled_weights(), options.backbone, weights)
+        setups = _list_setups(options, weights_sha256=_digest(weights))
+        done = {row.setup for row in read_rows(options.results)}
+        failed = _run_all([setup for setup in setups if setup not in done], options, weights)
+    rows = read_rows(options.results)
+    wanted = [row for row in rows if row.setup in set(setups)]
+    print_tables(wanted, rows)
     if options.plot is not None:
-        draw_plot(rows, options.plot)
+        draw_plot(wanted, options.plot)
+    sys.exit(f"{failed} runs failed" if failed else 0)
 
 
 def _parse_options() -> argparse.Namespace:
@@ -63,10 +71,18 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=1, help="runs side by side")
     parser.add_argument("--results", type=Path, default=RESULTS / "accuracy.jsonl")
     parser.add_argument("--plot", type=Path, help="a picture of the table, as PNG or SVG")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.dataset != ["elpv"] and (len(options.dataset) != 2 or options.dataset[0] != "folder"):
+        parser.error("--dataset is elpv, or: folder PATH")
+    return options
 
 
-def _list_setups(options: argparse.Namespace) -> list[Setup]:
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _list_setups(options: argparse.Namespace, *, weights_sha256: str) -> list[Setup]:
     """Seed by seed, so that a part of the table is a table."""
     dataset = "elpv" if options.dataset == ["elpv"] else Path(options.dataset[1]).name
     setups = [
@@ -78,7 +94,9 @@ def _list_setups(options: argparse.Namespace) -> list[Setup]:
             options=" ".join(sorted(options.set)),
             seed=seed,
             backbone=options.backbone,
+            weights_sha256=weights_sha256,
             image_size=options.image_size,
+            device=options.device,
         )
         for seed, percent, method in product(options.seeds, options.fractions, options.methods)
     ]
@@ -91,39 +109,47 @@ def _list_folders(path: Path) -> list[Path]:
     return [child for child in path.iterdir() if child.is_dir()]
 
 
-def _run_all(setups: list[Setup], options: argparse.Namespace) -> None:
+def _run_all(setups: list[Setup], options: argparse.Namespace, weights: Path) -> int:
+    """Returns how many failed: one that diverges costs no other its result."""
     if not setups:
-        return
+        return 0
+    failed = 0
     context = multiprocessing.get_context("spawn")
-    with _prepare(options) as place, ProcessPoolExecutor(options.workers, mp_context=context) as pool:
+    with (
+        _prepare(options, weights) as place,
+        ProcessPoolExecutor(options.workers, context, die_by_signal) as pool,
+    ):
         progress = _Progress(setups)
-        for future in as_completed([pool.submit(run, setup, place) for setup in setups]):
-            row = future.result()
-            append_row(options.results, row)
-            progress.tell(row)
+        futures = {pool.submit(run, setup, place): setup for setup in setups}
+        for future in as_completed(futures):
+            if error := future.exception():
+                console.print(f"{futures[future]} failed: {error}")
+                failed += 1
+                continue
+            append_row(options.results, future.result())
+            progress.tell(future.result())
+    return failed
 
 
 @contextmanager
-def _prepare(options: argparse.Namespace) -> Iterator[Place]:
+def _prepare(options: argparse.Namespace, weights: Path) -> Iterator[Place]:
     """Imports the pictures as the service does, and decodes nothing yet."""
     with tempfile.TemporaryDirectory(prefix="bitune-accuracy-") as name:
         folder = Path(name)
         archive = folder / "pictures.zip"
-        if options.dataset == ["elpv"]:
-            write_elpv(archive, options.task)
-        else:
-            write_folder(archive, Path(options.dataset[1]))
+        match options.dataset:
+            case ["elpv"]:
+                write_elpv(archive, options.task)
+            case ["folder", path]:
+                write_folder(archive, Path(path))
         job = IngestJob(archive=archive, limits=IngestLimits(), test_fraction=HELD_OUT_SHARE)
         imported = run_ingest(job, folder, should_stop=lambda: False, on_progress=lambda _: None)
         archive.unlink()
-        weights = folder / "backbone.safetensors"
-        convert_weights(options.weights or find_bundled_weights(), options.backbone, weights)
         yield Place(
             dataset_dir=folder / OUT_DIR,
             classes=[counts.name for counts in imported.classes],
             cache_dir=folder / "cache",
             weights=weights,
-            device=options.device,
             num_threads=max(1, (os.cpu_count() or 1) // options.workers),
         )
 
@@ -148,8 +174,8 @@ class _Progress:
 
 
 def _estimate_cost(setup: Setup) -> float:
-    """Steps are nearly as many whatever the fraction, by the rule for "auto"; each epoch validates."""
-    return COST[setup.method] * setup.image_size**2
+    """By the rule for "auto" a quarter of a few thousand pictures gets half as many steps as all of them."""
+    return COST[setup.method] * setup.image_size**2 * (0.5 + min(0.5, setup.percent / 100))
 
 
 if __name__ == "__main__":

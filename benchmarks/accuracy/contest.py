@@ -28,6 +28,7 @@ from core.training.cache import CacheSource, open_cache
 from core.training.checkpoint import State
 from core.training.course import Course
 from core.training.data import SampleSet, SplitSamples
+from core.training.determinism import make_deterministic
 from core.training.evaluation import compute_logits
 from core.training.memory import keep_freed_memory
 from core.training.plan import Plan
@@ -36,7 +37,6 @@ from core.training.recorder import open_silent_recorder
 
 METHOD: TypeAdapter[MethodSpec] = TypeAdapter(MethodSpec)
 NEVER_SECONDS = 1e9
-_NO_SHA256 = "0" * 64  # the weights are a file, not a registered backbone
 
 
 class Place(NamedTuple):
@@ -46,7 +46,6 @@ class Place(NamedTuple):
     classes: list[str]
     cache_dir: Path
     weights: Path  # of the backbone, as safetensors
-    device: str
     num_threads: int
 
 
@@ -65,9 +64,8 @@ def make_spec(setup: Setup) -> TrainingSpec:
 
 
 def run(setup: Setup, place: Place) -> Row:
-    began_at = time.monotonic()
-    torch.set_num_threads(place.num_threads)
     keep_freed_memory()
+    make_deterministic(torch.device(setup.device), num_threads=place.num_threads)
     entries = read_index(place.dataset_dir / INDEX_FILE)
     spec = make_spec(setup)
     backbone = describe_backbone(setup.backbone)
@@ -78,14 +76,15 @@ def run(setup: Setup, place: Place) -> Row:
     chosen = choose(entries, percent=setup.percent, seed=setup.seed)
     samples = make_samples(chosen, cache, validation_fraction=spec.validation_fraction, seed=spec.seed)
     facts = gather_facts([one.entry for one in chosen], place.classes, spec)
-    resolved = resolve(spec, facts, BackboneFacts(sha256=_NO_SHA256, image_size=backbone.image_size))
+    resolved = resolve(spec, facts, BackboneFacts(sha256=setup.weights_sha256, image_size=backbone.image_size))
+    began_at = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bitune-accuracy-") as folder:
         job = TrainerJob(
             spec=resolved,
             classes=place.classes,
             backbone=backbone,
             weights_path=place.weights,
-            device=place.device,
+            device=setup.device,
             dataset_dir=place.dataset_dir,
             cache_dir=place.cache_dir,
             output_dir=Path(folder),

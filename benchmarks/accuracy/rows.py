@@ -11,7 +11,7 @@ MethodName = Literal["vanilla", "linear_probe", "bi_tuning"]
 
 
 class Setup(BaseModel):
-    """What distinguishes a run from others; two runs of one setup give the same model on the same machine."""
+    """What distinguishes a run from others; two runs of one setup and version give the same model on one machine."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,7 +22,9 @@ class Setup(BaseModel):
     options: str = ""  # "key_norm=momentum epochs=12": what differs from the defaults
     seed: int
     backbone: str
+    weights_sha256: str  # of the pre-trained backbone's file, as safetensors
     image_size: int
+    device: str
 
 
 class Row(Setup):

@@ -38,12 +38,13 @@ class Difference(NamedTuple):
     high: float
 
 
-def print_tables(rows: list[Row]) -> None:
+def print_tables(rows: list[Row], known: list[Row]) -> None:
+    """Of `rows`; the baseline of an option that is the method's alone is found among the known ones."""
     console = Console(width=140)
     table = Table(
         "data", "labels", "train", "method", "options", "seeds", "steps", "accuracy %", "balanced %", "vs vanilla"
     )
-    groups = group_rows(rows)
+    groups, baselines = group_rows(rows), group_rows(known)
     for group in sorted(groups):
         members = groups[group]
         table.add_row(
@@ -56,7 +57,7 @@ def print_tables(rows: list[Row]) -> None:
             f"{mean(row.steps for row in members):.0f}",
             _describe([row.accuracy for row in members]),
             _describe([row.balanced_accuracy for row in members]),
-            _describe_difference(groups, group),
+            _describe_difference(groups[group], group, baselines),
         )
     console.print(table)
 
@@ -70,7 +71,11 @@ def group_rows(rows: list[Row]) -> dict[Group, list[Row]]:
 
 
 def compare(rows: list[Row], baseline: list[Row]) -> Difference | None:
-    """A bootstrap over seeds and pictures: both are drawn anew with replacement, the pairs stay pairs."""
+    """A bootstrap over seeds and pictures: both are drawn anew with replacement, the pairs stay pairs.
+
+    Its interval is wide rather than narrow: what is neither of a seed nor of a picture alone counts in both (Owen 2007,
+    the pigeonhole bootstrap). With one seed it is of the choice of pictures alone.
+    """
     by_seed = {row.seed: row for row in baseline}
     pairs = [(row, by_seed[row.seed]) for row in rows if row.seed in by_seed]
     if not pairs:
@@ -122,12 +127,12 @@ def _read(right: str) -> NDArray[np.float64]:
     return np.array([character == "1" for character in right], dtype=np.float64)
 
 
-def _describe_difference(groups: dict[Group, list[Row]], group: Group) -> str:
+def _describe_difference(members: list[Row], group: Group, baselines: dict[Group, list[Row]]) -> str:
     if group.method == BASELINE and not group.options:
         return ""
     candidates = [group._replace(method=BASELINE), group._replace(method=BASELINE, options="")]
-    baseline = next((groups[one] for one in candidates if one in groups and one != group), [])
-    difference = compare(groups[group], baseline)
+    baseline = next((baselines[one] for one in candidates if one in baselines and one != group), [])
+    difference = compare(members, baseline)
     if difference is None:
         return ""
     return f"{difference.mean:+.1f} [{difference.low:+.1f}, {difference.high:+.1f}]"

@@ -18,6 +18,7 @@ LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 HOST_NAME = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*")
 NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")  # as the last label it makes a host an address, or nothing
 INNER_NAMES = re.compile(r"[^.]+|(.+\.)?(localhost|local|internal|home\.arpa)")  # never those of the internet
+NOT_ALLOWED_HINT = "the operator can list the host in BITUNE_URL_ALLOWED_HOSTS, or by `bitune up --allow-host`"
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
@@ -102,7 +103,7 @@ def _is_inner(host: str) -> bool:
 
 
 def _refuse(message: str) -> FetchError:
-    return FetchError("url_not_allowed", message, hint="the operator can list the host in BITUNE_URL_ALLOWED_HOSTS")
+    return FetchError("url_not_allowed", message, hint=NOT_ALLOWED_HINT)
 
 
 def _invalid(message: str) -> FetchError:

@@ -1,7 +1,6 @@
 """One attempt of training, from `job.json` to an exit code."""
 
 import logging
-import os
 import signal
 import sys
 import threading
@@ -13,10 +12,11 @@ import torch
 
 from core.disk import is_disk_full
 from core.errors import BituneError
-from core.trainer_protocol import TASK, TASK_FILE, AnyTask, ExitCode, Failed, ProbeJob, Progress, Task, TrainerJob
+from core.trainer_protocol import TASK, TASK_FILE, AnyTask, ExitCode, Failed, ProbeJob, Progress, TrainerJob
 from core.training.checkpoint import State, load_state
 from core.training.course import Course
 from core.training.data import SplitSamples, load_samples
+from core.training.determinism import make_deterministic
 from core.training.errors import DivergedError, InterruptedTraining
 from core.training.memory import is_out_of_memory
 from core.training.probe import probe
@@ -39,7 +39,7 @@ def run(work_dir: Path) -> ExitCode:
 def do(task: AnyTask, recorder: Recorder, *, should_stop: Callable[[], bool]) -> None:
     """The same job gives the same weights on the same hardware and versions."""
     device = torch.device(task.device)
-    _make_deterministic(task, device)
+    make_deterministic(device, num_threads=task.num_threads)
     with join_ranks(device) as ranks, open_silent_recorder() as silence:
         voice = recorder if ranks.is_first else silence
         match task:
@@ -79,14 +79,6 @@ def _do_task(task_file: Path, recorder: Recorder, *, should_stop: Callable[[], b
         recorder.say(failed)
         return code
     return ExitCode.OK
-
-
-def _make_deterministic(task: Task, device: torch.device) -> None:
-    if task.num_threads is not None:
-        torch.set_num_threads(task.num_threads)
-    if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(mode=True, warn_only=True)  # a warning in the log rather than a dead job
 
 
 def _train(job: TrainerJob, recorder: Recorder, ranks: Ranks, should_stop: Callable[[], bool]) -> None:

@@ -22,7 +22,9 @@ SETUP = Setup(
     options="epochs=3 key_norm=momentum",
     seed=0,
     backbone="tf_efficientnet_lite0",
+    weights_sha256="a" * 64,
     image_size=64,
+    device="cpu",
 )
 
 
