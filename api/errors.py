@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from api.schemas.common import FieldError, Problem
-from core.db.session import DATABASE_OUTAGES
+from core.db.session import DATABASE_OUTAGES, is_about_nul
 from core.errors import BituneError, ErrorCategory
 
 log = structlog.get_logger()
@@ -128,7 +128,7 @@ async def _handle_unexpected(request: Request, error: Exception) -> JSONResponse
 
 
 def _describe_foreign(error: Exception) -> Failure:
-    if isinstance(error, DataError):  # PostgreSQL keeps every character in a text but this one
+    if isinstance(error, DataError) and is_about_nul(error):
         return Failure(422, "invalid_text", "a text holds a NUL character", "leave it out")
     if isinstance(error, DATABASE_OUTAGES):
         return Failure(503, "database_unavailable", "the database does not answer", "try again", retryable=True)

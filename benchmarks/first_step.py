@@ -1,7 +1,7 @@
 """How long a job takes to its first step: `python -m benchmarks.first_step`, split by stage, on a cold and a warm host.
 
 The service as it is deployed, on servers of its own; 200 solar cells, one epoch. Cold is the first job of a host:
-dataset and weights have to be fetched and the pictures decoded. Warm is the next one of the same dataset.
+dataset and weights have to be fetched and the pictures decoded. Warm is the next one of the same dataset and seed.
 """
 
 import argparse
@@ -106,7 +106,7 @@ def _run_job(client: httpx.Client, settings: Settings, worker_log: Path, dataset
     while not client.get(f"/jobs/{job_id}").json()["terminal"]:
         for path in settings.work_dir.glob(f"**/{LOG_FILE}"):
             log_text = _read(path) or log_text
-            task_at = (path.parent / TASK_FILE).stat().st_mtime if (path.parent / TASK_FILE).exists() else task_at
+            task_at = _read_time(path.parent / TASK_FILE) or task_at
         time.sleep(0.05)
     started_at = _find_start(worker_log)
     stages = {"waits in the queue": started_at - posted_at, "dataset and weights": task_at - started_at}
@@ -137,6 +137,13 @@ def _read(path: Path) -> str:
         return path.read_text()
     except FileNotFoundError:  # the job has just ended
         return ""
+
+
+def _read_time(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _report(cold: Stages, warm: Stages) -> None:

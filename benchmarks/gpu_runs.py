@@ -1,7 +1,6 @@
 """Whole trainings on a device, as a worker starts them: whether they learn, repeat, and go on exactly."""
 
 import hashlib
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import NamedTuple
 from safetensors.torch import save_file
 
 from benchmarks.made_dataset import make_dataset
+from benchmarks.stepping import RANDOM_SHA256
 from core.inference.backbone_catalog import describe_backbone
 from core.inference.classifier import create_backbone
 from core.resolution import BackboneFacts, DatasetFacts, resolve
@@ -28,7 +28,6 @@ from core.trainer_protocol import (
 )
 
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.2
-_NO_SHA256 = "0" * 64
 
 
 class Size(NamedTuple):
@@ -64,6 +63,8 @@ def try_runs(folder: Path, size: Size, device: str) -> Runs:
     _finish(_start(folder / "second", folder, size, classes, device))
     step = _interrupt(_start(folder / "third", folder, size, classes, device), folder / "third")
     _finish(_start(folder / "third", folder, size, classes, device, resume=True))
+    if f"from step {step} of" not in (folder / "third" / "log").read_text():
+        raise RuntimeError("the third run began anew instead of going on")
     digests = {name: _digest(folder / name) for name in ("first", "second", "third")}
     finished = next(line for line in _read_lines(folder / "first") if isinstance(line, Finished))
     assert finished.speed is not None
@@ -82,8 +83,8 @@ def _start(
     work_dir: Path, folder: Path, size: Size, classes: list[str], device: str, *, resume: bool = False
 ) -> "subprocess.Popen[bytes]":
     work_dir.mkdir(exist_ok=True)
-    checkpoints = sorted((work_dir / "checkpoints").glob("*"), key=lambda path: path.stat().st_mtime) if resume else []
-    job = _make_job(work_dir, folder, size, classes, device, checkpoints[-1] if checkpoints else None)
+    checkpoints = sorted((work_dir / "checkpoints").glob("*"), key=lambda path: path.stat().st_mtime)
+    job = _make_job(work_dir, folder, size, classes, device, checkpoints[-1] if resume else None)
     (work_dir / TASK_FILE).write_text(job.model_dump_json())
     with (work_dir / "lines.jsonl").open("ab") as lines, (work_dir / "log").open("ab") as log:
         return subprocess.Popen([sys.executable, "-m", "core.training", str(work_dir)], stdout=lines, stderr=log)
@@ -102,7 +103,7 @@ def _make_job(
         class_counts=dict.fromkeys(classes, round(known * (1 - VALIDATION_SHARE))), val_samples=1, test_samples=1
     )
     return TrainerJob(
-        spec=resolve(spec, facts, BackboneFacts(sha256=_NO_SHA256, image_size=backbone.image_size)),
+        spec=resolve(spec, facts, BackboneFacts(sha256=RANDOM_SHA256, image_size=backbone.image_size)),
         classes=classes,
         backbone=backbone,
         weights_path=folder / "backbone.safetensors",
@@ -123,7 +124,7 @@ def _interrupt(process: "subprocess.Popen[bytes]", work_dir: Path) -> int:
     """As a worker that shuts down does, once two epochs are validated. Returns the step of the checkpoint."""
     while process.poll() is None and _count_validations(work_dir) < 2:
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
     if process.wait() != ExitCode.INTERRUPTED:
         raise RuntimeError(f"the trainer ended with {process.returncode} instead of being interrupted")
     return max(line.step for line in _read_lines(work_dir) if isinstance(line, CheckpointSaved))

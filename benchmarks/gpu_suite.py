@@ -1,6 +1,6 @@
 """Everything that needs a GPU, in one call of some minutes: `python -m benchmarks.gpu_suite --out DIR`.
 
-Step times of Bi-tuning beside plain fine-tuning, with and without torch.compile; how long the device waits for data;
+Step times of Bi-tuning beside plain fine-tuning, with and without torch.compile; the share of data in a step;
 memory; whether a training repeats and resumes exactly. Needs torch, torchvision, timm, numpy, pillow, safetensors and
 pydantic alone.
 """
@@ -20,6 +20,8 @@ from benchmarks.gpu_runs import Runs, Size, try_runs
 from benchmarks.step_costs import Cost, measure
 from benchmarks.stepping import Shape
 from core.inference.classifier import create_backbone
+from core.training.determinism import make_deterministic
+from core.training.memory import keep_freed_memory
 
 RESULT_FILE = "gpu_suite.json"
 
@@ -29,6 +31,8 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     began_at = time.monotonic()
     device = torch.device(options.device)
+    keep_freed_memory()  # as the trainer's process does
+    make_deterministic(device, num_threads=None)
     costs: list[tuple[str, Cost]] = []
     with tempfile.TemporaryDirectory(prefix="bitune-benchmark-") as name:
         folder = Path(name)

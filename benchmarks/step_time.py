@@ -18,6 +18,8 @@ from safetensors.torch import save_file
 from benchmarks.step_costs import Cost, measure
 from benchmarks.stepping import Shape
 from core.inference.classifier import create_backbone
+from core.training.determinism import make_deterministic
+from core.training.memory import keep_freed_memory
 
 SOUGHT_RATIO = 1.40
 console = Console(stderr=True)
@@ -34,6 +36,8 @@ def main() -> None:
 
 def measure_all(options: argparse.Namespace) -> list[Cost]:
     device = torch.device(options.device)
+    keep_freed_memory()  # as the trainer's process does
+    make_deterministic(device, num_threads=None)
     precision = options.precision or ("bf16" if device.type == "cuda" else "fp32")
     with tempfile.TemporaryDirectory(prefix="bitune-benchmark-") as folder:
         weights = Path(folder) / "backbone.safetensors"

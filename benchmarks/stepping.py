@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,16 +17,14 @@ from core.specs import MethodSpec, OptimizationSpec, TrainingSpec
 from core.trainer_protocol import ProbeJob
 from core.training.batches import TrainBatches
 from core.training.contenders import build_contender
-from core.training.data import SampleSet
 from core.training.methods.base import Batch
 from core.training.optim import build_optimizer, set_learning_rate
-from core.training.probe import make_noise_cache
+from core.training.probe import make_noise
 from core.training.ranks import Ranks
 
-PICTURES = 512
 STEPS_AN_EPOCH = 20
+RANDOM_SHA256 = "0" * 64  # weights that were never pre-trained
 _ALONE = Ranks()
-_NO_SHA256 = "0" * 64
 
 
 class Shape(NamedTuple):
@@ -77,7 +74,7 @@ class Stepper:
                 classifier.backbone.compile()
         self._optimizer = build_optimizer(self.method, self._spec)
         preprocessing = make_preprocessing(job.backbone, shape.image_size)
-        samples = make_samples(shape.image_size, shape.batch_size * STEPS_AN_EPOCH, shape.num_classes)
+        samples = make_noise(shape.image_size, count=shape.batch_size * STEPS_AN_EPOCH, num_classes=shape.num_classes)
         self._batches = TrainBatches(
             samples, job.spec, preprocessing, _ALONE, num_views=self.method.num_views, device=device
         )
@@ -132,17 +129,6 @@ class _Unwatched:
         yield
 
 
-def make_samples(image_size: int, count: int, num_classes: int) -> SampleSet:
-    """Noise: what a picture shows does not change what it costs."""
-    return SampleSet(
-        cache=make_noise_cache(image_size, PICTURES),
-        rows=np.arange(count) % PICTURES,
-        labels=torch.from_numpy(np.random.default_rng(0).integers(0, num_classes, count)),
-        sample_ids=[str(number) for number in range(count)],
-        paths=[""] * count,
-    )
-
-
 def _make_job(shape: Shape, method: MethodSpec, weights: Path, device: torch.device) -> ProbeJob:
     backbone = describe_backbone(shape.backbone)
     spec = TrainingSpec(
@@ -161,5 +147,5 @@ def _make_job(shape: Shape, method: MethodSpec, weights: Path, device: torch.dev
     )
     classes = [f"class-{number}" for number in range(shape.num_classes)]
     facts = DatasetFacts(class_counts=dict.fromkeys(classes, 40), val_samples=1)
-    resolved = resolve(spec, facts, BackboneFacts(sha256=_NO_SHA256, image_size=backbone.image_size))
+    resolved = resolve(spec, facts, BackboneFacts(sha256=RANDOM_SHA256, image_size=backbone.image_size))
     return ProbeJob(spec=resolved, classes=classes, backbone=backbone, weights_path=weights, device=device.type)

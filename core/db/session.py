@@ -1,11 +1,13 @@
 """Engines and sessions, made at the edges and passed in."""
 
+import psycopg
 from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 SessionFactory = sessionmaker[Session]
+NUL_STATES = {None, "22021", "22P05"}  # the driver itself, the server of a text, the server of JSON
 DATABASE_OUTAGES = (OperationalError, PoolTimeoutError)  # what is raised while the database is away
 
 _CONNECT_ARGS = {
@@ -37,3 +39,8 @@ def make_engine(database_url: str, *, pool_size: int = 10) -> Engine:
 
 def make_session_factory(engine: Engine) -> SessionFactory:
     return sessionmaker(engine, expire_on_commit=False)
+
+
+def is_about_nul(error: DataError) -> bool:
+    """Whether a text holds the one character that PostgreSQL keeps in none."""
+    return isinstance(error.orig, psycopg.Error) and error.orig.sqlstate in NUL_STATES

@@ -31,7 +31,7 @@ from core.dataset_index import INDEX_FILE, SHARDS_DIR, IndexEntry
 from core.errors import InvalidInputError
 from core.images import ImageError, ImageLimits, decode_rgb
 from core.inference.preprocessing import Preprocessing, prepare
-from core.training.cache_eviction import LOCK_SUFFIX, make_room
+from core.training.cache_eviction import EXPECTED_BYTES_FILE, LOCK_SUFFIX, make_room
 from core.training.file_lock import LockMode, locked
 from core.training.row_files import RowFile
 from core.training.whole_files import whole_directory
@@ -43,7 +43,6 @@ CANVASES_FILE = "canvases.npy"
 SIZES_FILE = "sizes.npy"
 ARRAY_FILES = (SQUARES_FILE, CANVASES_FILE, SIZES_FILE)
 MANIFEST_FILE = "manifest.json"
-SYNC_PICTURES = 128  # decoded between two writes to the disk
 BUILD_LOCK_SUFFIX = ".build_lock"
 CHECKED_BLOCKS = 256  # of each file: damage that is longer than this share of it is always seen
 CHECKED_BLOCK_BYTES = 32 * 1024  # a file of up to 8 MiB is read whole
@@ -67,6 +66,13 @@ class CacheSource(NamedTuple):
     preprocessing: Preprocessing
     wants_square: NDArray[np.bool_]  # (N,)
     wants_canvas: NDArray[np.bool_]  # (N,)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the cache, at most: a small picture does not fill its canvas."""
+        square = 3 * self.preprocessing.image_size**2
+        canvas = 3 * round(CANVAS_SHARE * self.preprocessing.image_size) ** 2
+        return int(self.wants_square.sum()) * square + int(self.wants_canvas.sum()) * canvas
 
 
 class Manifest(BaseModel):
@@ -117,6 +123,7 @@ def _ensure_whole(
 
 def _build(directory: Path, source: CacheSource, on_progress: Callable[[int], None], max_bytes: int | None) -> None:
     with whole_directory(directory) as part:
+        (part / EXPECTED_BYTES_FILE).write_text(str(source.size_bytes))
         with closing(_Builder(part, source)) as builder:
             make_room(directory.parent, max_bytes, on_wait=lambda: on_progress(0))
             builder.fill(on_progress)
@@ -138,14 +145,18 @@ class _Builder:
     def fill(self, on_progress: Callable[[int], None]) -> None:
         """The disk works along: to write all of it at the end would take a sixth of the time once more."""
         pool, syncer = ThreadPoolExecutor(os.cpu_count() or 1), ThreadPoolExecutor(1)
+        synced = syncer.submit(self._sync)
         try:
             for done, _ in enumerate(pool.map(self._draw, range(len(self.sizes))), start=1):
                 on_progress(done)
-                if done % SYNC_PICTURES == 0:
-                    syncer.submit(self._sync)
+                if synced.done():
+                    synced.result()  # what could not be written is told once, to who asks first
+                    synced = syncer.submit(self._sync)
+            synced.result()
+            self._sync()
         finally:
             pool.shutdown(cancel_futures=True)
-            syncer.shutdown(cancel_futures=True)
+            syncer.shutdown()
 
     def close(self) -> None:
         self._squares.close()

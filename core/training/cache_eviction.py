@@ -15,6 +15,7 @@ from core.training.file_lock import LockMode, locked, try_locked
 
 LOCK_SUFFIX = ".lock"
 PART_SUFFIX = ".part"  # as `whole_directory` names what is being built
+EXPECTED_BYTES_FILE = "expected_bytes"  # in a folder that is being built: what it will take
 EVICTED_SUFFIX = ".evicted"
 EVICTION_LOCK_FILE = "eviction_lock"  # no key's
 BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's
@@ -23,9 +24,9 @@ log = logging.getLogger(__name__)
 
 
 def make_room(cache_dir: Path, max_bytes: int | None, *, on_wait: Callable[[], None]) -> None:
-    """Removes what dead processes left, and caches until all, those being built at their full size, fit `max_bytes`.
+    """Removes what dead processes left, and caches until all, those being built as they will be, fit `max_bytes`.
 
-    Call it when the files to be filled are there: then of two builders each counts the other's.
+    Call it when the expected bytes are written down: then of two builders each counts the other's.
     """
     with locked(cache_dir / EVICTION_LOCK_FILE, LockMode.EXCLUSIVE, on_wait=on_wait):
         _remove_leftovers(cache_dir)
@@ -71,11 +72,14 @@ def _try_remove(directory: Path) -> int:
 
 def _measure_bytes(directory: Path) -> int:
     # in this order: what moves from the one to the other meanwhile counts twice, not never
-    return _measure_full_bytes(directory.with_suffix(PART_SUFFIX)) + _measure_used_bytes(directory)
+    return _read_expected_bytes(directory.with_suffix(PART_SUFFIX)) + _measure_used_bytes(directory)
 
 
-def _measure_full_bytes(directory: Path) -> int:
-    return sum(status.st_size for status in _list_files(directory))
+def _read_expected_bytes(part: Path) -> int:
+    try:
+        return int((part / EXPECTED_BYTES_FILE).read_text() or 0)
+    except FileNotFoundError:  # nothing is being built there, or just begun
+        return 0
 
 
 def _measure_used_bytes(directory: Path) -> int:

@@ -40,6 +40,8 @@ class SampleSet:
     def read_canvases(self, places: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
         """uint8 (B, 3, L, L), and height and width of the picture on each (B, 2)."""
         rows = self.rows[places]
+        if not self.cache.sizes[rows].all():
+            raise ValueError("the cache was not asked for the canvases of these samples")
         return to_channels_first(torch.from_numpy(self.cache.canvases[rows])), self.cache.sizes[rows]
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.inference.preprocessing import make_preprocessing
 from core.trainer_protocol import Measured, ProbeJob
 from core.training.cache import CANVAS_SHARE, PixelCache
 from core.training.checkpoint import State
@@ -37,16 +36,6 @@ def probe(job: ProbeJob, recorder: Recorder, ranks: Ranks, *, should_stop: Calla
         recorder.say(Measured(speed=speed))
 
 
-def make_noise_cache(size: int, pictures: int = PICTURES) -> PixelCache:
-    random, side = np.random.default_rng(0), round(CANVAS_SHARE * size)
-    return PixelCache(
-        squares=random.integers(0, 256, (pictures, size, size, 3), dtype=np.uint8),
-        canvases=random.integers(0, 256, (pictures, side, side, 3), dtype=np.uint8),
-        sizes=np.full((pictures, 2), side),
-        has_square=np.ones(pictures, dtype=np.bool_),
-    )
-
-
 def _train(
     job: ProbeJob,
     samples: SplitSamples,
@@ -73,13 +62,20 @@ def _make_tame(job: ProbeJob) -> ProbeJob:
 
 
 def _make_samples(job: ProbeJob) -> SplitSamples:
-    """Noise: what a picture shows does not change what it costs."""
-    cache = make_noise_cache(make_preprocessing(job.backbone, job.spec.training.image_size).image_size)
-    train = _make_set(cache, STEPS * job.spec.training.batch_size, num_classes=len(job.classes))
-    return SplitSamples(train=train, val=_make_set(cache, PICTURES, num_classes=len(job.classes)), test=train)
+    size, num_classes = job.spec.training.image_size, len(job.classes)
+    train = make_noise(size, count=STEPS * job.spec.training.batch_size, num_classes=num_classes)
+    return SplitSamples(train=train, val=make_noise(size, count=PICTURES, num_classes=num_classes), test=train)
 
 
-def _make_set(cache: PixelCache, count: int, *, num_classes: int) -> SampleSet:
+def make_noise(size: int, *, count: int, num_classes: int) -> SampleSet:
+    """Samples of noise: what a picture shows does not change what it costs."""
+    random, side = np.random.default_rng(0), round(CANVAS_SHARE * size)
+    cache = PixelCache(
+        squares=random.integers(0, 256, (PICTURES, size, size, 3), dtype=np.uint8),
+        canvases=random.integers(0, 256, (PICTURES, side, side, 3), dtype=np.uint8),
+        sizes=np.full((PICTURES, 2), side),
+        has_square=np.ones(PICTURES, dtype=np.bool_),
+    )
     return SampleSet(
         cache=cache,
         rows=np.arange(count) % PICTURES,

@@ -3,7 +3,7 @@ from torch.nn import functional
 
 from core.training.losses import categorical_contrastive_loss
 from core.training.methods.key_queue import KeyQueue
-from core.training.methods.negatives import count_candidates, draw_candidates
+from core.training.methods.negatives import Candidates, count_candidates, draw_candidates
 
 NUM_CLASSES = 40
 LABELS = torch.tensor([3, 17, 3, 39])
@@ -80,3 +80,13 @@ def test_loss_of_sampled_negatives_is_close_to_the_full_one_in_the_mean() -> Non
         )
 
     torch.testing.assert_close(torch.stack(losses).mean(), full, atol=0.06, rtol=0)
+
+
+def test_copy_stays_as_it_was_when_keys_come_in() -> None:
+    queue = KeyQueue(num_classes=2, queue_size=1, width=2)
+    everything = Candidates(classes=None, log_weights=None)
+
+    (copied, was_valid), (seen, _) = everything.copy(queue), everything.select(queue)
+    queue.enqueue(torch.ones(1, 2), torch.tensor([1]))
+
+    assert (int(copied.sum()), int(was_valid.sum()), int(seen.sum())) == (0, 0, 2)
