@@ -3,21 +3,25 @@
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import assert_never
+from dataclasses import dataclass, field
+from typing import Annotated, TypeVar, assert_never
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from api.forms import PartBytes, PartEnded, PartStarted, read_form
+from api.predict_rendering import Asked
 from api.schemas.predictions import ImageB64, ImageUrl, PredictJson
 from core.errors import InvalidInputError, TooLargeError, UnsupportedMediaError
 from core.settings import Settings
 
-DEFAULT_TOP_K = 5
 MAX_FIELD_BYTES = 1000
-_TOP_K = TypeAdapter(int)
+
+Number = TypeVar("Number", int, float)
+Coverage = Annotated[float, Field(ge=0.5, lt=1)]
+_TOP_K: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=1000)])
+_COVERAGE: TypeAdapter[float] = TypeAdapter(Coverage)
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class PredictBody:
 
     images: Sequence[Picture]
     model: str | None = None
-    top_k: int | None = None
+    asked: Asked = field(default_factory=Asked)
 
 
 async def read_predict_body(request: Request, settings: Settings) -> PredictBody:
@@ -76,11 +80,12 @@ async def _read_form(request: Request) -> PredictBody:
             case PartEnded():
                 fields[part.name] = bytes(content[:MAX_FIELD_BYTES])
     _refuse_unknown(fields)
-    return PredictBody(images=images, model=_read_text(fields.get("model")), top_k=_read_top_k(fields.get("top_k")))
+    asked = Asked(_read_number(_TOP_K, fields, "top_k"), _read_number(_COVERAGE, fields, "coverage"))
+    return PredictBody(images=images, model=_read_text(fields.get("model")), asked=asked)
 
 
 def _refuse_unknown(fields: dict[str, bytes]) -> None:
-    unknown = sorted(set(fields) - {"model", "top_k"})
+    unknown = sorted(set(fields) - {"model", "top_k", "coverage"})
     if unknown:
         raise InvalidInputError("unknown_field", f"there is no such field: {unknown[0]}", param=unknown[0])
 
@@ -89,13 +94,14 @@ def _read_text(value: bytes | None) -> str | None:
     return None if value is None else value.decode(errors="replace").strip()
 
 
-def _read_top_k(value: bytes | None) -> int | None:
-    if value is None:
+def _read_number(kind: TypeAdapter[Number], fields: dict[str, bytes], name: str) -> Number | None:
+    if name not in fields:
         return None
     try:
-        return _TOP_K.validate_strings(value.decode(errors="replace"))
+        return kind.validate_strings(fields[name].decode(errors="replace"))
     except ValidationError as exc:
-        raise InvalidInputError("invalid_request", "`top_k` is not a number", param="top_k") from exc
+        message = f"`{name}`: {exc.errors()[0]['msg']}"
+        raise InvalidInputError("invalid_request", message, param=name) from exc
 
 
 def _read_json(raw: bytes) -> PredictBody:
@@ -105,7 +111,7 @@ def _read_json(raw: bytes) -> PredictBody:
         errors = [error | {"loc": ("body", *error["loc"])} for error in exc.errors(include_url=False)]
         raise RequestValidationError(errors) from exc
     images = [_read_image(image) for image in body.images]
-    return PredictBody(images=images, model=body.model, top_k=body.top_k)
+    return PredictBody(images=images, model=body.model, asked=Asked(body.top_k, body.coverage))
 
 
 def _read_image(image: ImageB64 | ImageUrl) -> Picture:

@@ -10,9 +10,10 @@ from starlette.concurrency import run_in_threadpool
 
 from api.decode_pool import DecodedImage
 from api.deps import PrincipalDep, ServicesDep
-from api.predict_bodies import DEFAULT_TOP_K, PredictBody, read_predict_body
+from api.predict_bodies import PredictBody, read_predict_body
+from api.predict_rendering import DEFAULT_TOP_K, Asked, Renderer
 from api.schemas.common import Problem
-from api.schemas.predictions import ImageSize, LabelOut, PredictionError, PredictionOut, PredictOut
+from api.schemas.predictions import PredictOut
 from api.services import Services
 from core import models
 from core.errors import InvalidInputError
@@ -24,6 +25,10 @@ from core.keys import Principal
 router = APIRouter(tags=["predict"])
 
 NOTHING: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
+CoverageQuery = Annotated[
+    float | None,
+    Query(ge=0.5, lt=1, description="Asks for `prediction_set`: how often it is to hold the true label"),
+]
 TopK = Annotated[int | None, Query(ge=1, le=1000, description="How many labels; 5 by default")]
 BODY: dict[str, Any] = {  # OpenAPI by hand: the route branches on the content type
     "requestBody": {
@@ -37,6 +42,7 @@ BODY: dict[str, Any] = {  # OpenAPI by hand: the route branches on the content t
                         "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
                         "model": {"type": "string"},
                         "top_k": {"type": "integer", "default": DEFAULT_TOP_K},
+                        "coverage": {"type": "number", "minimum": 0.5, "exclusiveMaximum": 1},
                     },
                 }
             },
@@ -55,9 +61,10 @@ async def predict(
     principal: PrincipalDep,
     model: Annotated[str | None, Query(description="A model's id or a finished job's id", max_length=64)] = None,
     top_k: TopK = None,
+    coverage: CoverageQuery = None,
 ) -> PredictOut:
     """Labels for each picture in the order sent; one bad picture spoils only its own entry."""
-    return await _predict(request, services, principal, model=model, top_k=top_k)
+    return await _predict(request, services, principal, model=model, asked=Asked(top_k, coverage))
 
 
 @router.post("/models/{model_id}/predict", openapi_extra=BODY, responses=RESPONSES)
@@ -67,13 +74,14 @@ async def predict_with_model(
     principal: PrincipalDep,
     model_id: Annotated[str, Path(max_length=64)],
     top_k: TopK = None,
+    coverage: CoverageQuery = None,
 ) -> PredictOut:
     """The same as `POST /predict` with the model in the path."""
-    return await _predict(request, services, principal, model=model_id, top_k=top_k)
+    return await _predict(request, services, principal, model=model_id, asked=Asked(top_k, coverage))
 
 
 async def _predict(
-    request: Request, services: Services, principal: Principal, *, model: str | None, top_k: int | None
+    request: Request, services: Services, principal: Principal, *, model: str | None, asked: Asked
 ) -> PredictOut:
     body = await read_predict_body(request, services.settings)
     reference = _choose_model(model, body)
@@ -82,16 +90,16 @@ async def _predict(
     contents = await services.picture_fetcher.fetch_many(body.images, principal.project_id)
     fetched_at = time.perf_counter()
     async with services.model_cache.use(model_id) as loaded:
+        renderer = Renderer(loaded.card, asked.or_else(body.asked))
         started = time.perf_counter()
         decoded = await _decode(services, contents, loaded.card.preprocessing)
         decoded_at = time.perf_counter()
         good = [item for item in decoded if isinstance(item, DecodedImage)]
         probabilities = await loaded.predict(np.stack([item.pixels for item in good])) if good else NOTHING
         finished = time.perf_counter()
-    limit = top_k or body.top_k or DEFAULT_TOP_K
     return PredictOut(
         model_id=model_id,
-        predictions=_render(decoded, probabilities, loaded.card.classes, limit),
+        predictions=renderer.render(decoded, probabilities),
         timing_ms={
             "fetch": round(1000 * (fetched_at - began_at), 2),
             "decode": round(1000 * (decoded_at - started), 2),
@@ -124,28 +132,3 @@ def _choose_model(named: str | None, body: PredictBody) -> str:
 def _find_model(services: Services, principal: Principal, reference: str) -> str:
     with services.transaction() as session:
         return models.find_servable(session, principal.project_id, reference).id
-
-
-def _render(
-    decoded: list[DecodedImage | ImageError | FetchError],
-    probabilities: NDArray[np.float32],  # (number of good pictures, C)
-    classes: list[str],
-    limit: int,
-) -> list[PredictionOut]:
-    rows = iter(probabilities)
-    return [
-        _render_labels(item, next(rows), classes, limit) if isinstance(item, DecodedImage) else _render_error(item)
-        for item in decoded
-    ]
-
-
-def _render_error(error: ImageError | FetchError) -> PredictionOut:
-    return PredictionOut(error=PredictionError(code=error.code, detail=error.message))
-
-
-def _render_labels(
-    image: DecodedImage, probabilities: NDArray[np.float32], classes: list[str], limit: int
-) -> PredictionOut:
-    order = np.argsort(-probabilities, kind="stable")[:limit]
-    labels = [LabelOut(label=classes[index], probability=float(probabilities[index])) for index in order]
-    return PredictionOut(top=labels[0], labels=labels, image=ImageSize(width=image.width, height=image.height))

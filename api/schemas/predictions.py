@@ -26,7 +26,7 @@ class PredictJson(ApiModel):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"images": [{"b64": "iVBORw0KGgo="}, {"url": "https://example.com/cell.png"}], "top_k": 2},
+                {"images": [{"b64": "iVBORw0KGgo="}, {"url": "https://example.com/cell.png"}], "coverage": 0.95},
             ]
         }
     )
@@ -34,6 +34,9 @@ class PredictJson(ApiModel):
     images: list[ImageIn] = Field(min_length=1)
     model: str | None = Field(None, description="A model's id or a finished job's id; here, in the query or the path")
     top_k: int = Field(5, ge=1, le=1000)
+    coverage: float | None = Field(
+        None, ge=0.5, lt=1, description="Asks for `prediction_set`: how often it is to hold the true label"
+    )
 
 
 class LabelOut(ApiModel):
@@ -56,6 +59,9 @@ class PredictionOut(ApiModel):
 
     top: LabelOut | None = None
     labels: list[LabelOut] | None = None
+    prediction_set: list[str] | None = Field(
+        None, description="With `coverage`: labels that together hold the true one as often as asked, likeliest first"
+    )
     image: ImageSize | None = None
     error: PredictionError | None = None
 
@@ -73,6 +79,7 @@ class PredictOut(ApiModel):
                                 {"label": "defective", "probability": 0.93},
                                 {"label": "functional", "probability": 0.07},
                             ],
+                            "prediction_set": ["defective"],
                             "image": {"width": 300, "height": 300},
                         },
                         {"error": {"code": "image_undecodable", "detail": "the bytes are not a picture"}},

@@ -76,6 +76,7 @@ class ModelCard(_Frozen):
     weights_sha256: str
     encoder: EncoderName  # which one was better on validation
     temperature: float  # that logits are divided by, fitted on validation: probabilities are calibrated
+    conformal_scores: list[float] = []  # of validation, see core.inference.conformal; cards before 2026-11-29 have none
     metrics: dict[str, float]
     evaluation: Evaluation
     spec: ResolvedSpec

@@ -18,6 +18,7 @@ class Artifact(NamedTuple):
     weights: dict[str, Tensor]  # of a Classifier
     encoder: EncoderName
     temperature: float
+    conformal_scores: list[float]
     metrics: dict[str, float]
     evaluation: Evaluation
 
@@ -42,6 +43,7 @@ def _make_card(job: TrainerJob, artifact: Artifact, *, weights_sha256: str) -> M
         weights_sha256=weights_sha256,
         encoder=artifact.encoder,
         temperature=artifact.temperature,
+        conformal_scores=artifact.conformal_scores,
         metrics=artifact.metrics,
         evaluation=artifact.evaluation,
         spec=job.spec,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 
 from core.inference.classifier import Classifier, create_backbone
+from core.inference.conformal import compute_scores
 from core.inference.model_card import Evaluation
 from core.inference.normalize import Normalizer
 from core.inference.preprocessing import make_preprocessing
@@ -26,10 +27,11 @@ def conclude(
     weights, best = state.finished_weights[0], state.counters.finished[0]
     validation = examiner.ask(weights, samples.val)
     temperature = fit_temperature(validation.logits, validation.labels)
+    scores = compute_scores(validation.probabilities(temperature).numpy(), validation.labels.numpy())
     evaluation = _evaluate(job, state, samples, examiner, temperature)
     metrics = _gather_metrics(best, evaluation)
     directory = job.output_dir / "artifact"
-    write_artifact(directory, job, Artifact(weights, best.encoder, temperature, metrics, evaluation))
+    write_artifact(directory, job, Artifact(weights, best.encoder, temperature, scores, metrics, evaluation))
     speed = journal.measure(torch.device(job.device))
     return Finished(directory=directory, metrics=metrics, speed=speed, seconds=journal.seconds)
 

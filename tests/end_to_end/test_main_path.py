@@ -83,19 +83,20 @@ def test_every_kind_of_body_predicts_the_same(user: User, dataset_id: str, cells
     path = cells[1][0].path
     content = path.read_bytes()
 
+    asked = {"model": model_id, "coverage": 0.9}
+
     with serve_folder(path.parent) as pictures:
-        by_url = user.client.post("/predict", json={"model": model_id, "images": [{"url": f"{pictures}/{path.name}"}]})
+        by_url = user.client.post("/predict", json=asked | {"images": [{"url": f"{pictures}/{path.name}"}]})
     answers = [
         by_url,
-        user.client.post(f"/models/{model_id}/predict", files={"files": content}),
-        user.client.post("/predict", json={"model": model_id, "images": [{"b64": base64.b64encode(content).decode()}]}),
-        user.client.post(
-            "/predict", params={"model": model_id}, content=content, headers={"Content-Type": "image/png"}
-        ),
+        user.client.post(f"/models/{model_id}/predict", files={"files": content}, data={"coverage": "0.9"}),
+        user.client.post("/predict", json=asked | {"images": [{"b64": base64.b64encode(content).decode()}]}),
+        user.client.post("/predict", params=asked, content=content, headers={"Content-Type": "image/png"}),
     ]
 
     predictions = [json.dumps(answer.json()["predictions"]) for answer in answers]
-    assert "label" in predictions[0]
+    (first,) = answers[0].json()["predictions"]
+    assert first["prediction_set"][0] == first["top"]["label"]
     assert len(set(predictions)) == 1
 
 

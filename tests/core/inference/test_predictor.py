@@ -5,10 +5,9 @@ import pytest
 from safetensors.torch import save_file
 
 from core.inference.classifier import Classifier, create_backbone
-from core.inference.model_card import Evaluation, ModelCard
 from core.inference.predictor import Predictor
-from core.inference.preprocessing import make_preprocessing
-from tests.core.training.jobs import BACKBONE, IMAGE_SIZE, VANILLA, describe, make_spec
+from tests.cards import make_card
+from tests.core.training.jobs import BACKBONE, IMAGE_SIZE, describe
 
 
 @pytest.fixture
@@ -16,40 +15,6 @@ def weights(tmp_path: Path) -> Path:
     classifier = Classifier(create_backbone(BACKBONE), num_features=describe().num_features, num_classes=3)
     save_file(classifier.state_dict(), tmp_path / "weights.safetensors")
     return tmp_path / "weights.safetensors"
-
-
-def make_evaluation() -> Evaluation:
-    return Evaluation(
-        split="test",
-        num_samples=1,
-        accuracy=1,
-        accuracy_interval=(0.2, 1),
-        loss=0,
-        calibration_error=0,
-        calibration_error_before=0,
-        classes=[],
-        confusion_matrix=None,
-        most_confused=[],
-        worst_mistakes=[],
-        comparisons=[],
-    )
-
-
-def make_card(*classes: str, temperature: float = 1.0) -> ModelCard:
-    return ModelCard(
-        classes=list(classes),
-        backbone=BACKBONE,
-        backbone_sha256="a" * 64,
-        num_features=describe().num_features,
-        preprocessing=make_preprocessing(describe(), IMAGE_SIZE),
-        weights_sha256="b" * 64,
-        encoder="query",
-        temperature=temperature,
-        metrics={},
-        evaluation=make_evaluation(),
-        spec=make_spec(VANILLA),
-        lineage=None,
-    )
 
 
 def test_probabilities_of_a_picture_do_not_depend_on_its_batch(weights: Path) -> None:
