@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,6 +21,7 @@ from core.storage_parts import ClientUpload
 from core.storage_uploads import PART_BYTES, StoredObject, StreamedUpload
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3.client import S3Client
 
 __all__ = [
@@ -48,6 +49,7 @@ class ListedObject(NamedTuple):
 class OpenedObject(NamedTuple):
     size_bytes: int
     chunks: Iterator[bytes]
+    close: Callable[[], None]  # for who does not read its chunks
 
 
 class UnfinishedUpload(NamedTuple):
@@ -164,11 +166,12 @@ class Storage:
         """Nothing is read before its chunks are."""
         with self._errors.translated(key):
             answer = self._client.get_object(Bucket=self._bucket, Key=key)
-        return OpenedObject(answer["ContentLength"], self._iterate(key, answer["Body"].iter_chunks(CHUNK_BYTES)))
+        body = answer["Body"]
+        return OpenedObject(answer["ContentLength"], self._iterate(key, body), body.close)
 
-    def _iterate(self, key: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        with self._errors.translated(key):
-            yield from chunks
+    def _iterate(self, key: str, body: "StreamingBody") -> Iterator[bytes]:
+        with self._errors.translated(key), closing(body):
+            yield from body.iter_chunks(CHUNK_BYTES)
 
     def download_file(self, key: str, path: Path, *, sha256: str) -> None:
         """Writes `path` by a temporary name once size and SHA-256 are seen to be right."""

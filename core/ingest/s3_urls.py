@@ -47,8 +47,9 @@ def open_s3(location: S3Location, storage: Storage, *, max_bytes: int, should_st
             "s3_access_refused", "the store's credentials may not read it", hint="the operator can allow it"
         ) from exc
     if opened.size_bytes > max_bytes:
+        opened.close()
         raise FetchError("url_too_large", f"the object has more than {max_bytes} bytes")
-    return OpenedObject(opened.size_bytes, _read(opened.chunks, should_stop))
+    return opened._replace(chunks=_read(opened.chunks, should_stop))
 
 
 def _read(chunks: Iterator[bytes], should_stop: Callable[[], bool]) -> Iterator[bytes]:
