@@ -13,7 +13,7 @@ from core.datasets import StoredFile
 from core.db.base import Base
 from core.db.tables import Checkpoint, Dataset, Job, Key, Model
 from core.ids import make_id
-from core.inference.model_card import Evaluation, ModelCard
+from core.inference.model_card import ModelCard
 from core.inference.preprocessing import Preprocessing
 from core.keys import create_key, ensure_project
 from core.resolution import BackboneFacts, DatasetFacts, resolve
@@ -23,6 +23,7 @@ from core.storage import Storage
 from core.storage_keys import dataset_attempt_prefix
 from core.trainer_protocol import Lineage
 from core.uploads import start_client_upload
+from tests.cards import make_evaluation
 from tests.factories import make_dataset, make_job
 
 SHA256 = "a" * 64
@@ -134,20 +135,6 @@ def make_model(session: Session, job: Job) -> str:
 
 def make_card(job: Job) -> ModelCard:
     facts = DatasetFacts(class_counts={"a": 10, "b": 10}, val_samples=4, test_samples=4)
-    evaluation = Evaluation(
-        split="test",
-        num_samples=4,
-        accuracy=1,
-        accuracy_interval=(0.5, 1),
-        loss=0,
-        calibration_error=0,
-        calibration_error_before=0,
-        classes=[],
-        confusion_matrix=None,
-        most_confused=[],
-        worst_mistakes=[],
-        comparisons=[],
-    )
     return ModelCard(
         classes=["a", "b"],
         backbone="tiny",
@@ -160,7 +147,7 @@ def make_card(job: Job) -> ModelCard:
         encoder="query",
         temperature=1,
         metrics={},
-        evaluation=evaluation,
+        evaluation=make_evaluation(),
         spec=resolve(TrainingSpec(backbone="tiny"), facts, BackboneFacts(sha256=SHA256, image_size=64)),
         lineage=Lineage(job_id=job.id, dataset_id=job.dataset_id, dataset_sha256=SHA256, attempt=1, code_version="0"),
     )
