@@ -4,23 +4,22 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, TypeVar, assert_never
+from typing import TypeVar, assert_never
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from api.forms import PartBytes, PartEnded, PartStarted, read_form
 from api.predict_rendering import Asked
-from api.schemas.predictions import ImageB64, ImageUrl, PredictJson
+from api.schemas.predictions import Coverage, ImageB64, ImageUrl, PredictJson, TopK
 from core.errors import InvalidInputError, TooLargeError, UnsupportedMediaError
 from core.settings import Settings
 
 MAX_FIELD_BYTES = 1000
 
 Number = TypeVar("Number", int, float)
-Coverage = Annotated[float, Field(ge=0.5, lt=1)]
-_TOP_K: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=1000)])
+_TOP_K: TypeAdapter[int] = TypeAdapter(TopK)
 _COVERAGE: TypeAdapter[float] = TypeAdapter(Coverage)
 
 

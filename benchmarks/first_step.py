@@ -94,7 +94,7 @@ def _import_cells(client: httpx.Client, count: int) -> str:
             answer = client.post("/datasets", files={"file": ("cells.zip", file)}, data={"name": "cells"})
     dataset_id = str(answer.raise_for_status().json()["id"])
     while client.get(f"/datasets/{dataset_id}").json()["status"] == "importing":
-        time.sleep(0.2)
+        time.sleep(0.2)  # between two looks at the import
     return dataset_id
 
 
@@ -107,7 +107,7 @@ def _run_job(client: httpx.Client, settings: Settings, worker_log: Path, dataset
         for path in settings.work_dir.glob(f"**/{LOG_FILE}"):
             log_text = _read(path) or log_text
             task_at = _read_time(path.parent / TASK_FILE) or task_at
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two looks at the log, which goes with its folder
     started_at = _find_start(worker_log)
     stages = {"waits in the queue": started_at - posted_at, "dataset and weights": task_at - started_at}
     before = task_at

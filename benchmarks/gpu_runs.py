@@ -123,7 +123,7 @@ def _finish(process: "subprocess.Popen[bytes]") -> None:
 def _interrupt(process: "subprocess.Popen[bytes]", work_dir: Path) -> int:
     """As a worker that shuts down does, once two epochs are validated. Returns the step of the checkpoint."""
     while process.poll() is None and _count_validations(work_dir) < 2:
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two looks at what it says
     process.send_signal(signal.SIGTERM)
     if process.wait() != ExitCode.INTERRUPTED:
         raise RuntimeError(f"the trainer ended with {process.returncode} instead of being interrupted")

@@ -13,7 +13,7 @@ from api.deps import PrincipalDep, ServicesDep
 from api.predict_bodies import PredictBody, read_predict_body
 from api.predict_rendering import DEFAULT_TOP_K, Asked, Renderer
 from api.schemas.common import Problem
-from api.schemas.predictions import PredictOut
+from api.schemas.predictions import COVERAGE_HELP, Coverage, PredictOut, TopK
 from api.services import Services
 from core import models
 from core.errors import InvalidInputError
@@ -25,11 +25,8 @@ from core.keys import Principal
 router = APIRouter(tags=["predict"])
 
 NOTHING: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
-CoverageQuery = Annotated[
-    float | None,
-    Query(ge=0.5, lt=1, description="Asks for `prediction_set`: how often it is to hold the true label"),
-]
-TopK = Annotated[int | None, Query(ge=1, le=1000, description="How many labels; 5 by default")]
+CoverageQuery = Annotated[Coverage | None, Query(description=COVERAGE_HELP)]
+TopKQuery = Annotated[TopK | None, Query(description="How many labels; 5 by default")]
 BODY: dict[str, Any] = {  # OpenAPI by hand: the route branches on the content type
     "requestBody": {
         "required": True,
@@ -60,7 +57,7 @@ async def predict(
     services: ServicesDep,
     principal: PrincipalDep,
     model: Annotated[str | None, Query(description="A model's id or a finished job's id", max_length=64)] = None,
-    top_k: TopK = None,
+    top_k: TopKQuery = None,
     coverage: CoverageQuery = None,
 ) -> PredictOut:
     """Labels for each picture in the order sent; one bad picture spoils only its own entry."""
@@ -73,7 +70,7 @@ async def predict_with_model(
     services: ServicesDep,
     principal: PrincipalDep,
     model_id: Annotated[str, Path(max_length=64)],
-    top_k: TopK = None,
+    top_k: TopKQuery = None,
     coverage: CoverageQuery = None,
 ) -> PredictOut:
     """The same as `POST /predict` with the model in the path."""

@@ -6,6 +6,10 @@ from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from api.schemas.common import ApiModel
 
+COVERAGE_HELP = "Asks for `prediction_set`: how often it is to hold the true label"
+Coverage = Annotated[float, Field(ge=0.5, lt=1)]
+TopK = Annotated[int, Field(ge=1, le=1000)]
+
 
 class ImageB64(ApiModel):
     b64: str = Field(description="The bytes of a JPEG, PNG, WebP, BMP or GIF in base64")
@@ -33,10 +37,8 @@ class PredictJson(ApiModel):
 
     images: list[ImageIn] = Field(min_length=1)
     model: str | None = Field(None, description="A model's id or a finished job's id; here, in the query or the path")
-    top_k: int = Field(5, ge=1, le=1000)
-    coverage: float | None = Field(
-        None, ge=0.5, lt=1, description="Asks for `prediction_set`: how often it is to hold the true label"
-    )
+    top_k: TopK = 5
+    coverage: Coverage | None = Field(None, description=COVERAGE_HELP)
 
 
 class LabelOut(ApiModel):

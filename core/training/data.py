@@ -45,6 +45,13 @@ class SampleSet:
         return to_channels_first(torch.from_numpy(self.cache.canvases[rows])), self.cache.sizes[rows]
 
 
+class Placed(NamedTuple):
+    """An entry, and where its picture stands in the cache."""
+
+    row: int
+    entry: IndexEntry
+
+
 class SplitSamples(NamedTuple):
     train: SampleSet
     val: SampleSet
@@ -62,12 +69,22 @@ def load_samples(job: TrainerJob, *, on_progress: Callable[[int, int], None]) ->
         max_bytes=job.cache_max_bytes,
     )
     samples = SplitSamples(
-        train=_select(entries, "train", cache),
-        val=_select(entries, "val", cache),
-        test=_select(entries, "test", cache),
+        train=make_sample_set(_select(entries, "train"), cache),
+        val=make_sample_set(_select(entries, "val"), cache),
+        test=make_sample_set(_select(entries, "test"), cache),
     )
     _check(samples, num_classes=len(job.classes))
     return samples
+
+
+def make_sample_set(placed: list[Placed], cache: PixelCache) -> SampleSet:
+    return SampleSet(
+        cache=cache,
+        rows=np.array([one.row for one in placed], dtype=np.int64),
+        labels=torch.tensor([one.entry.label for one in placed], dtype=torch.int64),
+        sample_ids=[one.entry.sample_id for one in placed],
+        paths=[one.entry.path for one in placed],
+    )
 
 
 def _make_source(job: TrainerJob, entries: list[IndexEntry]) -> CacheSource:
@@ -79,15 +96,8 @@ def _make_source(job: TrainerJob, entries: list[IndexEntry]) -> CacheSource:
     return CacheSource(job.dataset_dir, entries, preprocessing, wants_square=~is_cropped, wants_canvas=is_cropped)
 
 
-def _select(entries: list[IndexEntry], split: Split, cache: PixelCache) -> SampleSet:
-    rows = [row for row, entry in enumerate(entries) if entry.split == split]
-    return SampleSet(
-        cache=cache,
-        rows=np.array(rows, dtype=np.int64),
-        labels=torch.tensor([entries[row].label for row in rows], dtype=torch.int64),
-        sample_ids=[entries[row].sample_id for row in rows],
-        paths=[entries[row].path for row in rows],
-    )
+def _select(entries: list[IndexEntry], split: Split) -> list[Placed]:
+    return [Placed(row, entry) for row, entry in enumerate(entries) if entry.split == split]
 
 
 def _check(samples: SplitSamples, *, num_classes: int) -> None:

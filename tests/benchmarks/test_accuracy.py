@@ -6,12 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from benchmarks.accuracy.contest import make_spec
-from benchmarks.accuracy.folds import Chosen, choose
+from benchmarks.accuracy.folds import choose
 from benchmarks.accuracy.rows import Row, Setup, append_row, read_rows
 from benchmarks.accuracy.summary import compare
 from core.dataset_index import IndexEntry
 from core.ingest.splits import assign_splits
 from core.specs import BiTuningSpec
+from core.training.data import Placed
 
 NUM_ENTRIES = 400
 SETUP = Setup(
@@ -71,7 +72,7 @@ def make_row(seed: int, right: str) -> Row:
     )
 
 
-def list_ids(chosen: list[Chosen], split: str) -> set[str]:
+def list_ids(chosen: list[Placed], split: str) -> set[str]:
     return {one.entry.sample_id for one in chosen if one.entry.split == split}
 
 
