@@ -16,7 +16,7 @@ async def get_services(request: Request) -> Services:
     return cast(Services, request.app.state.services)  # Starlette's state is untyped
 
 
-def get_principal(request: Request) -> Principal:
+async def get_principal(request: Request) -> Principal:
     return cast(Principal, request.state.principal)  # set by GateLayer
 
 

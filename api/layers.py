@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import structlog
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import render
 from api.limits import RateLimiter
+from api.shared_reads import SharedReads
 from core.errors import BituneError, ForbiddenError, TooLargeError, UnauthenticatedError
 from core.ids import make_id
 from core.keys import Principal
@@ -23,6 +25,7 @@ OPEN_PATHS = frozenset({"/livez", "/readyz", "/openapi.json", "/docs"})
 ADMIN_PATHS = re.compile(r"^/(metrics|workers|keys)(/|$)")
 PREDICT_PATHS = re.compile(r"^(/predict|/models/[^/]+/predict)$")
 UPLOAD_PATHS = re.compile(r"^/uploads(/|$)")  # what is read there are URLs that write
+LOOK_UP_THREADS = 8
 UPLOAD_OVERHEAD_BYTES = 1024**2  # boundaries and fields around the file
 
 
@@ -78,6 +81,7 @@ class GateLayer:
     ) -> None:
         self._app = app
         self._authenticate = authenticate
+        self._look_ups = SharedReads(num_threads=LOOK_UP_THREADS)
         self._limiter = limiter
         self._limits = limits
 
@@ -87,7 +91,7 @@ class GateLayer:
             return
         headers = Headers(scope=scope)
         try:
-            await run_in_threadpool(self._admit, scope, headers)
+            await self._admit(scope, headers)
             limit = _find_limit(self._limits, scope)
             _check_length(headers, limit)
         except BituneError as exc:
@@ -95,14 +99,16 @@ class GateLayer:
             return
         await self._run_limited(scope, receive, send, limit)
 
-    def _admit(self, scope: Scope, headers: Headers) -> None:
-        """Key, scope, rate, in one thread: the servers asked may be slow."""
-        principal = self._authenticate(_read_key(headers))
+    async def _admit(self, scope: Scope, headers: Headers) -> None:
+        """Key, scope, rate; requests that come at a time with one key look it up together."""
+        secret = _read_key(headers)
+        principal = await self._look_ups.read(secret, partial(self._authenticate, secret))
         needed = _needed_scope(scope["method"], scope["path"])
         if needed not in principal.scopes:
             raise ForbiddenError("scope_missing", f"the key lacks the scope '{needed}'", hint="use a key that has it")
-        rate = principal.requests_per_second
-        self._limiter.require(principal.project_id, rate, is_upload=brings_upload(scope))
+        if (rate := principal.requests_per_second) is not None:
+            is_upload = brings_upload(scope)
+            await run_in_threadpool(self._limiter.require, principal.project_id, rate, is_upload=is_upload)
         scope["state"]["principal"] = principal
 
     async def _run_limited(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:

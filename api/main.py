@@ -10,14 +10,17 @@ from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp
 
 from api import openapi
+from api.batching import Batcher
 from api.deadline import DeadlineLayer, Deadlines
 from api.decode_pool import DecodePool
 from api.errors import add_error_handlers
 from api.layers import BodyLimits, GateLayer, RequestIdLayer
 from api.limits import RateLimiter
 from api.model_cache import ModelCache
+from api.model_loading import make_loader
 from api.openapi import Document
 from api.picture_fetcher import PictureFetcher
+from api.picture_gate import PictureGate
 from api.query import refuse_unknown_parameters
 from api.routes import datasets, jobs, keys, models, operations, predictions, previews, samples, uploads
 from api.run_watch import RunWatch
@@ -82,8 +85,13 @@ def _make_services(settings: Settings) -> Services:
         rate_limiter=RateLimiter(settings.broker_url.get_secret_value()),
         probes=Probes(list_checks(engine, dispatcher, storage)),
         decode_pool=DecodePool.from_settings(settings),
+        picture_gate=PictureGate(max_pictures=settings.predict_waiting_images),
         picture_fetcher=PictureFetcher.from_settings(settings),
-        model_cache=ModelCache.from_settings(settings, sessions=sessions, storage=storage),
+        model_cache=ModelCache(
+            capacity_bytes=settings.model_cache_bytes,
+            load=make_loader(settings, sessions=sessions, storage=storage),
+            batcher=Batcher(max_batch=settings.predict_batch_size),
+        ),
     )
 
 

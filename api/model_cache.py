@@ -1,26 +1,25 @@
 """Loaded models, bounded by bytes; the api's only door to torch."""
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.db.session import SessionFactory
-from core.db.tables import Model
-from core.errors import NotFoundError, OverloadedError
+from api.batching import Batcher
+from core.errors import ConflictError, OverloadedError
 from core.inference.model_card import ModelCard
 from core.inference.predictor import Predictor
-from core.models import WEIGHTS_FILE
-from core.settings import Settings
-from core.storage import Storage
-from core.storage_keys import model_prefix
 
 SIMULTANEOUS_LOADS = 2
+FAILURE_SECONDS = 10.0  # for which a load that failed is not tried again
+MAX_FAULTS = 3  # answers that are no numbers, after which a model is not asked any more
 
 
 @dataclass
@@ -29,40 +28,39 @@ class LoadedModel:
 
     predictor: Predictor
     card: ModelCard
-    threads: ThreadPoolExecutor
+    batcher: Batcher
     users: int = field(default=0)
+    faults: int = field(default=0)
 
-    async def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Off the event loop; requests to all models share the threads."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.threads, self.predictor.predict, pixels)
+    async def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """Probabilities (C,) for each; raises ConflictError for a model whose answers are no numbers."""
+        if self.faults >= MAX_FAULTS:
+            raise _faulty()
+        rows = await self.batcher.predict(self.predictor, pictures)
+        if not all(np.isfinite(row).all() for row in rows):
+            self.faults += 1
+            raise _faulty()
+        return rows
+
+
+class _Failure(NamedTuple):
+    error: Exception
+    until: float  # on the monotonic clock
 
 
 class ModelCache:
-    """Least recently used goes first, and only when idle; 100 cold requests load a model once."""
+    """Least recently used goes first, and only when idle; 100 cold requests load a model once, or hear once why not."""
 
-    def __init__(self, *, capacity_bytes: int, load: Callable[[str], tuple[Predictor, ModelCard]]) -> None:
+    def __init__(
+        self, *, capacity_bytes: int, load: Callable[[str], tuple[Predictor, ModelCard]], batcher: Batcher
+    ) -> None:
         self._capacity_bytes = capacity_bytes
         self._load = load
+        self._batcher = batcher
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
+        self._failures: dict[str, _Failure] = {}
         self._loaders = ThreadPoolExecutor(SIMULTANEOUS_LOADS, thread_name_prefix="load-model")
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="predict")  # torch uses the cores by itself
-
-    @classmethod
-    def from_settings(cls, settings: Settings, *, sessions: SessionFactory, storage: Storage) -> "ModelCache":
-        def load(model_id: str) -> tuple[Predictor, ModelCard]:
-            with sessions() as session:
-                row = session.get(Model, model_id)
-            if row is None or row.deleted_at is not None:
-                raise NotFoundError("model_not_found", f"there is no model '{model_id}'", param="model")
-            path = settings.cache_dir / "models" / model_id / WEIGHTS_FILE
-            if not path.exists():
-                storage.download_file(model_prefix(model_id) + WEIGHTS_FILE, path, sha256=row.weights_sha256)
-            card = ModelCard.model_validate(row.card)
-            return Predictor.load(path, card), card
-
-        return cls(capacity_bytes=settings.model_cache_bytes, load=load)
 
     @asynccontextmanager
     async def use(self, model_id: str) -> AsyncIterator[LoadedModel]:
@@ -76,29 +74,46 @@ class ModelCache:
         finally:
             model.users -= 1
 
+    def is_warm(self, model_id: str) -> bool:
+        """Whether this process would answer without loading it."""
+        return model_id in self._models
+
     def discard(self, model_id: str) -> None:
         """Forgets a deleted model; requests that use it still finish."""
         self._models.pop(model_id, None)
 
     def close(self) -> None:
         self._loaders.shutdown()
-        self._threads.shutdown()
+        self._batcher.close()
         self._models.clear()
 
     async def _load_once(self, model_id: str) -> LoadedModel:
         """The load belongs to nobody: it goes on when the first who asked has left."""
+        self._raise_recent_failure(model_id)
         task = self._loading.get(model_id)
         if task is None:
             task = asyncio.create_task(self._load_and_keep(model_id))
             self._loading[model_id] = task
-            task.add_done_callback(lambda _: self._loading.pop(model_id, None))
+            task.add_done_callback(lambda ended: self._end_loading(model_id, ended))
         return await asyncio.shield(task)
+
+    def _raise_recent_failure(self, model_id: str) -> None:
+        now = time.monotonic()
+        self._failures = {id_: failure for id_, failure in self._failures.items() if failure.until > now}
+        if model_id in self._failures:
+            raise self._failures[model_id].error
+
+    def _end_loading(self, model_id: str, ended: asyncio.Task[LoadedModel]) -> None:
+        del self._loading[model_id]
+        error = None if ended.cancelled() else ended.exception()
+        if isinstance(error, Exception) and not isinstance(error, OverloadedError):  # there may be room at once
+            self._failures[model_id] = _Failure(error, time.monotonic() + FAILURE_SECONDS)
 
     async def _load_and_keep(self, model_id: str) -> LoadedModel:
         loop = asyncio.get_running_loop()
         predictor, card = await loop.run_in_executor(self._loaders, self._load, model_id)
         self._make_room(predictor.size_bytes)
-        model = LoadedModel(predictor=predictor, card=card, threads=self._threads)
+        model = LoadedModel(predictor, card, self._batcher)
         self._models[model_id] = model
         return model
 
@@ -112,3 +127,9 @@ class ModelCache:
                 del self._models[model_id]
         if used + needed_bytes > self._capacity_bytes:
             raise OverloadedError("models_busy", "every model that is loaded is in use", hint="try again in a moment")
+
+
+def _faulty() -> ConflictError:
+    return ConflictError(
+        "model_faulty", "the model's answer is not a number", hint="train it again; do not use its weights"
+    )

@@ -1,5 +1,6 @@
 """From probabilities to what a client asked to see of them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,9 @@ class Renderer:
         self._threshold = None if asked.coverage is None else _find_threshold(card, asked.coverage)
 
     def render(
-        self, decoded: list[DecodedImage | ImageError | FetchError], probabilities: NDArray[np.float32]
+        self,
+        decoded: list[DecodedImage | ImageError | FetchError],
+        probabilities: Iterable[NDArray[np.float32]],
     ) -> list[PredictionOut]:
         """A row of `probabilities` for each picture that could be decoded."""
         rows = iter(probabilities)

@@ -12,6 +12,7 @@ from api.decode_pool import DecodePool
 from api.limits import RateLimiter
 from api.model_cache import ModelCache
 from api.picture_fetcher import PictureFetcher
+from api.picture_gate import PictureGate
 from api.run_watch import RunWatch
 from api.shared_reads import SharedReads
 from core.db.session import SessionFactory
@@ -36,6 +37,7 @@ class Services:
     rate_limiter: RateLimiter
     probes: Probes
     decode_pool: DecodePool
+    picture_gate: PictureGate
     picture_fetcher: PictureFetcher
     model_cache: ModelCache
 

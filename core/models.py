@@ -57,19 +57,19 @@ def get_model(session: Session, project_id: str, model_id: str) -> Model:
     return model
 
 
-def find_servable(session: Session, project_id: str, reference: str) -> Model:
-    """The model that `reference` names: a model's id or a finished job's id."""
-    model = session.scalars(
-        select(Model).where(
+def find_servable(session: Session, project_id: str, reference: str) -> str:
+    """The id of the model that `reference` names by its own or by its finished job's."""
+    model_id = session.scalars(
+        select(Model.id).where(
             Model.project_id == project_id,
             or_(Model.id == reference, Model.job_id == reference),
             Model.deleted_at.is_(None),
         )
     ).one_or_none()
-    if model is None:
+    if model_id is None:
         _explain_missing(session, project_id, reference)
         raise NotFoundError("model_not_found", f"there is no model '{reference}'", param="model")
-    return model
+    return model_id
 
 
 def list_models(session: Session, project_id: str, page: PageRequest, *, name: str | None = None) -> Page[Model]:

@@ -123,8 +123,20 @@ class Settings(BaseSettings):
     outage_seconds: float = Field(900.0, description="How long an attempt outwaits a store or database that is away")
 
     # Predict
-    model_cache_bytes: int = 2 * 1024**3
-    decode_workers: int = 2
+    model_cache_bytes: int = Field(2 * 1024**3, description="Of the models that an API process keeps loaded")
+    model_files_bytes: int = Field(20 * 1024**3, description="Of the models' files that a host keeps")
+    decode_workers: int = Field(2, ge=1, description="Processes that decode the pictures of predict requests")
+    predict_batch_size: int = Field(16, ge=1, description="Pictures that go through a network together")
+    predict_waiting_images: int = Field(
+        256, ge=1, description="Pictures at work in an API process, above which it answers 503; a project has 3/4 of it"
+    )
+    predict_device: Literal["cpu", "cuda"] = "cpu"
+    predict_gpu_memory_share: float = Field(
+        0.25, gt=0, le=1, description="Of a GPU's memory, with BITUNE_PREDICT_DEVICE=cuda, for one API process"
+    )
+    predict_precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="bf16 is faster where the processor computes in it, and its probabilities are less exact"
+    )
     predict_url_seconds: float = Field(10.0, gt=0, description="For all pictures that one request names by URL")
     predict_url_fetches: int = Field(16, ge=1, description="Such pictures fetched side by side by this process")
     predict_url_fetches_per_project: int = Field(4, ge=1, description="Of those, for one project")

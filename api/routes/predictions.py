@@ -3,13 +3,11 @@
 import time
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Path, Query, Request
-from numpy.typing import NDArray
-from starlette.concurrency import run_in_threadpool
 
 from api.decode_pool import DecodedImage
 from api.deps import PrincipalDep, ServicesDep
+from api.gone_clients import unless_gone
 from api.predict_bodies import PredictBody, read_predict_body
 from api.predict_rendering import DEFAULT_TOP_K, Asked, Renderer
 from api.schemas.common import Problem
@@ -24,7 +22,6 @@ from core.keys import Principal
 
 router = APIRouter(tags=["predict"])
 
-NOTHING: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
 CoverageQuery = Annotated[Coverage | None, Query(description=COVERAGE_HELP)]
 TopKQuery = Annotated[TopK | None, Query(description="How many labels; 5 by default")]
 BODY: dict[str, Any] = {  # OpenAPI by hand: the route branches on the content type
@@ -80,27 +77,35 @@ async def predict_with_model(
 async def _predict(
     request: Request, services: Services, principal: Principal, *, model: str | None, asked: Asked
 ) -> PredictOut:
+    services.picture_gate.require_room(principal.project_id)  # before a body is read that would be for nothing
     body = await read_predict_body(request, services.settings)
     reference = _choose_model(model, body)
-    model_id = await run_in_threadpool(_find_model, services, principal, reference)
+    with services.picture_gate.admit(principal.project_id, len(body.images)):
+        return await unless_gone(request, _answer(services, principal, reference, body, asked.or_else(body.asked)))
+
+
+async def _answer(
+    services: Services, principal: Principal, reference: str, body: PredictBody, asked: Asked
+) -> PredictOut:
+    model_id = await _find_model(services, principal.project_id, reference)
     began_at = time.perf_counter()
     contents = await services.picture_fetcher.fetch_many(body.images, principal.project_id)
     fetched_at = time.perf_counter()
     async with services.model_cache.use(model_id) as loaded:
-        renderer = Renderer(loaded.card, asked.or_else(body.asked))
-        started = time.perf_counter()
+        renderer = Renderer(loaded.card, asked)
+        loaded_at = time.perf_counter()
         decoded = await _decode(services, contents, loaded.card.preprocessing)
         decoded_at = time.perf_counter()
-        good = [item for item in decoded if isinstance(item, DecodedImage)]
-        probabilities = await loaded.predict(np.stack([item.pixels for item in good])) if good else NOTHING
-        finished = time.perf_counter()
+        probabilities = await loaded.predict([item.pixels for item in decoded if isinstance(item, DecodedImage)])
+        answered_at = time.perf_counter()
     return PredictOut(
         model_id=model_id,
         predictions=renderer.render(decoded, probabilities),
         timing_ms={
-            "fetch": round(1000 * (fetched_at - began_at), 2),
-            "decode": round(1000 * (decoded_at - started), 2),
-            "model": round(1000 * (finished - decoded_at), 2),
+            "fetch": _to_ms(fetched_at - began_at),
+            "load": _to_ms(loaded_at - fetched_at),
+            "decode": _to_ms(decoded_at - loaded_at),
+            "model": _to_ms(answered_at - decoded_at),
         },
     )
 
@@ -126,6 +131,15 @@ def _choose_model(named: str | None, body: PredictBody) -> str:
     return reference
 
 
-def _find_model(services: Services, principal: Principal, reference: str) -> str:
-    with services.transaction() as session:
-        return models.find_servable(session, principal.project_id, reference).id
+async def _find_model(services: Services, project_id: str, reference: str) -> str:
+    """Asked for every request, so that a deleted model is gone at once; those that ask at a time ask together."""
+
+    def find() -> str:
+        with services.sessions() as session:
+            return models.find_servable(session, project_id, reference)
+
+    return await services.shared_reads.read(("servable", project_id, reference), find)
+
+
+def _to_ms(seconds: float) -> float:
+    return round(1000 * seconds, 2)

@@ -32,7 +32,7 @@ from core.errors import InvalidInputError
 from core.images import ImageError, ImageLimits, decode_rgb
 from core.inference.preprocessing import Preprocessing, prepare
 from core.training.cache_eviction import EXPECTED_BYTES_FILE, LOCK_SUFFIX, make_room
-from core.training.file_lock import LockMode, locked
+from core.file_lock import LockMode, locked
 from core.training.row_files import RowFile
 from core.training.whole_files import whole_directory
 

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from core.training.file_lock import LockMode, locked, try_locked
+from core.file_lock import LockMode, locked, try_locked
 
 LOCK_SUFFIX = ".lock"
 PART_SUFFIX = ".part"  # as `whole_directory` names what is being built

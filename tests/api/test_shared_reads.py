@@ -35,6 +35,32 @@ def test_those_who_ask_together_share_one_read_and_the_next_reads_again() -> Non
     assert asyncio.run(ask()) == ([1] * 10, 2)
 
 
+def test_whoever_comes_while_a_read_is_under_way_shares_the_one_after_it() -> None:
+    async def ask() -> list[int]:
+        shared, reading = SharedReads(), Reading()
+        early = await begin(shared, reading, 2)
+        late = await begin(shared, reading, 3)
+        reading.let_go.set()
+        return [await task for task in (*early, *late)]
+
+    assert asyncio.run(ask()) == [1, 1, 2, 2, 2]
+
+
+def test_a_crowd_that_waits_for_a_thread_reads_once() -> None:
+    async def ask() -> int:
+        shared, busy, reading = SharedReads(num_threads=1), Reading(), Reading()
+        held = asyncio.create_task(shared.read("busy", busy.read))
+        await asyncio.sleep(0.1)  # for it to have the thread
+        first = await begin(shared, reading, 2)
+        second = await begin(shared, reading, 2)
+        reading.let_go.set()
+        busy.let_go.set()
+        await asyncio.gather(held, *first, *second)
+        return reading.count
+
+    assert asyncio.run(ask()) == 1
+
+
 def test_whoever_hangs_up_takes_nothing_from_the_others() -> None:
     async def ask() -> int:
         shared, reading = SharedReads(), Reading()

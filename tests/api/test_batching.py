@@ -1,0 +1,112 @@
+import asyncio
+import threading
+from typing import cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from api.batching import Batcher
+from core.inference.predictor import Predictor
+
+Pixels = NDArray[np.uint8]
+
+
+class Network:
+    """Answers with the first value of each picture; remembers its batches; holds them until it is let go."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.release = threading.Event()
+        self.release.set()
+
+    def predict(self, pixels: Pixels) -> NDArray[np.float32]:
+        values = pixels[:, 0, 0, 0].tolist()
+        self.batches.append(values)
+        assert self.release.wait(10)
+        if 255 in values:
+            raise ValueError("no picture")
+        return pixels[:, 0, 0, :1].astype(np.float32)
+
+
+def picture(value: int) -> Pixels:
+    return np.full((2, 2, 3), value, dtype=np.uint8)
+
+
+async def ask(batcher: Batcher, network: Network, *values: int) -> list[float]:
+    rows = await batcher.predict(cast(Predictor, network), [picture(value) for value in values])
+    return [float(row[0]) for row in rows]
+
+
+async def begin(batcher: Batcher, network: Network, *values: int) -> "asyncio.Task[list[float]]":
+    before = len(network.batches)
+    task = asyncio.create_task(ask(batcher, network, *values))
+    while len(network.batches) == before:
+        await asyncio.sleep(0.01)  # until its batch is at work
+    return task
+
+
+def test_requests_that_come_while_one_is_computed_share_the_next_batch() -> None:
+    async def run() -> list[list[float]]:
+        batcher, network = Batcher(max_batch=4), slow
+        first = await begin(batcher, network, 1)
+        others = [asyncio.create_task(ask(batcher, network, value, value + 10)) for value in (2, 3, 4)]
+        await asyncio.sleep(0)
+        network.release.set()
+        answers = [await task for task in (first, *others)]
+        batcher.close()
+        return answers
+
+    slow = Network()
+    slow.release.clear()
+    assert asyncio.run(run()) == [[1], [2, 12], [3, 13], [4, 14]]
+    assert slow.batches == [[1], [2, 12, 3, 13], [4, 14]]
+
+
+def test_pictures_of_whom_is_gone_are_not_computed() -> None:
+    async def run() -> None:
+        batcher = Batcher(max_batch=4)
+        first = await begin(batcher, slow, 1)
+        gone, kept = (asyncio.create_task(ask(batcher, slow, value)) for value in (2, 3))
+        await asyncio.sleep(0)
+        gone.cancel()
+        slow.release.set()
+        await asyncio.gather(first, kept)
+        batcher.close()
+
+    slow = Network()
+    slow.release.clear()
+    asyncio.run(run())
+    assert slow.batches == [[1], [3]]
+
+
+def test_models_take_turns() -> None:
+    async def run() -> None:
+        batcher = Batcher(max_batch=1)
+        first = await begin(batcher, slow, 1)
+        rest = [asyncio.create_task(ask(batcher, slow, 2, 3)), asyncio.create_task(ask(batcher, other, 7))]
+        await asyncio.sleep(0)
+        slow.release.set()
+        await asyncio.gather(first, rest[1])
+        behind.extend(slow.batches)
+        await rest[0]
+        batcher.close()
+
+    behind: list[list[int]] = []
+    slow, other = Network(), Network()
+    slow.release.clear()
+    asyncio.run(run())
+    assert other.batches == [[7]]
+    assert len(behind) <= 2 + 1  # the third picture of the one is not awaited before the first of the other
+
+
+def test_error_is_told_to_its_batch_alone() -> None:
+    async def run() -> list[float]:
+        batcher, network = Batcher(max_batch=1), Network()
+        with pytest.raises(ValueError, match="no picture"):
+            await ask(batcher, network, 255)
+        answer = await ask(batcher, network, 1)
+        batcher.close()
+        return answer
+
+    assert asyncio.run(run()) == [1]
