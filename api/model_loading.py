@@ -10,6 +10,7 @@ from core.db.tables import Model
 from core.errors import NotFoundError
 from core.inference.model_card import ModelCard
 from core.inference.predictor import Predictor
+from core.models import require_ready
 from core.settings import Settings
 from core.storage import Storage
 
@@ -35,6 +36,7 @@ def make_loader(
             row = session.get(Model, model_id)
         if row is None or row.deleted_at is not None:
             raise NotFoundError("model_not_found", f"there is no model '{model_id}'", param="model")
+        require_ready(row)
         card = ModelCard.model_validate(row.card)
         with files.opened(model_id, sha256=row.weights_sha256) as path:
             predictor = Predictor.load(path, card, device=settings.predict_device, precision=settings.predict_precision)

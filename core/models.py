@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from core import deletions
 from core.db.tables import Job, Model, Run
 from core.errors import ConflictError, NotFoundError
+from core.inference.model_card import Parity
 from core.paging import Page, PageRequest, fetch_page
 from core.runs import claims
 from core.runs.types import Claim
@@ -70,6 +71,29 @@ def find_servable(session: Session, project_id: str, reference: str) -> str:
         _explain_missing(session, project_id, reference)
         raise NotFoundError("model_not_found", f"there is no model '{reference}'", param="model")
     return model_id
+
+
+def read_parity(model: Model) -> Parity | None:
+    """None where the model was trained before it was measured."""
+    parity = model.card.get("parity")
+    return None if parity is None else Parity.model_validate(parity)
+
+
+def is_ready(parity: Parity | None) -> bool:
+    return parity is None or parity.is_sufficient
+
+
+def require_ready(model: Model) -> None:
+    """Raises ConflictError for one that predict would serve otherwise than it was evaluated."""
+    parity = read_parity(model)
+    if parity is not None and not parity.is_sufficient:
+        raise ConflictError(
+            "model_not_ready",
+            parity.describe(),
+            hint="train it again; if that does not help, the dataset's pictures or the libraries have changed since: "
+            "import the dataset again, and compare the installed versions with `requirements.lock`",
+            param="model",
+        )
 
 
 def list_models(session: Session, project_id: str, page: PageRequest, *, name: str | None = None) -> Page[Model]:

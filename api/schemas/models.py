@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from api.schemas.common import ApiModel
 from core.db.tables import Model
-from core.inference.model_card import Evaluation, ModelCard
+from core.inference.model_card import Evaluation, ModelCard, Parity
+from core.models import is_ready, read_parity
 from core.specs import EncoderName
 
 
@@ -19,6 +20,8 @@ class ModelOut(ApiModel):
     classes: list[str]
     backbone: str
     preprocessing: dict[str, Any]  # core.inference.preprocessing.Preprocessing
+    is_ready: bool  # false where predict would refuse it, by `parity`
+    parity: Parity | None  # null for models that were trained before it was measured
     metrics: dict[str, Any]  # final metrics, and the confusion matrix where there is one
     lineage: dict[str, Any]  # core.trainer_protocol.Lineage
     spec: dict[str, Any]  # the ResolvedSpec that made it
@@ -51,6 +54,7 @@ def render_evaluation(model: Model) -> EvaluationOut:
 
 def render_model(model: Model) -> ModelOut:
     card = model.card
+    parity = read_parity(model)
     return ModelOut(
         id=model.id,
         name=model.name,
@@ -58,6 +62,8 @@ def render_model(model: Model) -> ModelOut:
         classes=card["classes"],
         backbone=card["backbone"],
         preprocessing=card["preprocessing"],
+        is_ready=is_ready(parity),
+        parity=parity,
         metrics=card["metrics"],
         lineage=card["lineage"],
         spec=card["spec"],

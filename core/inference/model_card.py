@@ -10,6 +10,7 @@ from core.trainer_protocol import Lineage
 
 CARD_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
+MIN_AGREEMENT = 0.95  # of predict with the evaluation; a model below it is not served
 
 
 class _Frozen(BaseModel):
@@ -66,6 +67,22 @@ class Evaluation(_Frozen):
     comparisons: list[Comparison]  # with `compare_to_baseline`
 
 
+class Parity(_Frozen):
+    """What predict answers for some pictures of the evaluated split, beside what the evaluation said of them."""
+
+    num_samples: int
+    agreement: float  # share with the same likeliest label
+    largest_difference: float  # of any probability
+
+    @property
+    def is_sufficient(self) -> bool:
+        return self.agreement >= MIN_AGREEMENT
+
+    def describe(self) -> str:
+        otherwise = round((1 - self.agreement) * self.num_samples)
+        return f"predict labelled {otherwise} of {self.num_samples} pictures otherwise than the evaluation did"
+
+
 class ModelCard(_Frozen):
     format_version: int = 1
     classes: list[str]
@@ -79,5 +96,6 @@ class ModelCard(_Frozen):
     conformal_scores: list[float] = []  # of validation, see core.inference.conformal; cards before 2026-11-29 have none
     metrics: dict[str, float]
     evaluation: Evaluation
+    parity: Parity | None = None  # cards before 2026-11-29 have none
     spec: ResolvedSpec
     lineage: Lineage | None  # None when the trainer was run by hand

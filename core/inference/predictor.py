@@ -13,7 +13,6 @@ from core.inference.classifier import Classifier, create_backbone
 from core.inference.model_card import ModelCard
 from core.inference.normalize import Normalizer, to_channels_first
 
-
 Precision = Literal["fp32", "bf16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -33,9 +32,7 @@ class Predictor:
         self._normalize = Normalizer(card.preprocessing, device)
 
     @classmethod
-    def load(
-        cls, weights: Path, card: ModelCard, *, device: str = "cpu", precision: Precision = "fp32"
-    ) -> "Predictor":
+    def load(cls, weights: Path, card: ModelCard, *, device: str = "cpu", precision: Precision = "fp32") -> "Predictor":
         """Raises ValueError when weights and card do not belong together."""
         classifier = Classifier(
             create_backbone(card.backbone), num_features=card.num_features, num_classes=len(card.classes)

@@ -27,12 +27,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from core.dataset_index import INDEX_FILE, SHARDS_DIR, IndexEntry
-from core.errors import InvalidInputError
-from core.images import ImageError, ImageLimits, decode_rgb
+from core.dataset_index import INDEX_FILE, IndexEntry
+from core.file_lock import LockMode, locked
 from core.inference.preprocessing import Preprocessing, prepare
 from core.training.cache_eviction import EXPECTED_BYTES_FILE, LOCK_SUFFIX, make_room
-from core.file_lock import LockMode, locked
+from core.training.originals import read_original
 from core.training.row_files import RowFile
 from core.training.whole_files import whole_directory
 
@@ -167,25 +166,13 @@ class _Builder:
         self._canvases.sync()
 
     def _draw(self, row: int) -> None:
-        image = _decode(self._source.dataset_dir, self._source.entries[row])
+        image = read_original(self._source.dataset_dir, self._source.entries[row])
         if self._source.wants_square[row]:
             self._squares.write(row, prepare(image, self._source.preprocessing))
         if self._source.wants_canvas[row]:
             drawn = draw_canvas(image, self._canvases.side)
             self.sizes[row] = drawn.height, drawn.width
             self._canvases.write(row, np.asarray(drawn))
-
-
-def _decode(dataset_dir: Path, entry: IndexEntry) -> Image.Image:
-    with (dataset_dir / SHARDS_DIR / entry.shard).open("rb") as file:
-        file.seek(entry.offset)
-        content = file.read(entry.size_bytes)
-    try:
-        return decode_rgb(content, ImageLimits())
-    except ImageError as exc:  # the import checked it: the shard is damaged
-        raise InvalidInputError(
-            "sample_unreadable", f"{entry.path}: {exc.message}", hint="import the dataset again"
-        ) from exc
 
 
 def _is_whole(directory: Path) -> bool:

@@ -1,6 +1,7 @@
 """The end of training: the best weights are calibrated, tried on the test split, and become the artifact."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -10,12 +11,13 @@ from core.inference.model_card import Evaluation
 from core.inference.normalize import Normalizer
 from core.inference.preprocessing import make_preprocessing
 from core.trainer_protocol import Finished, TrainerJob
-from core.training.artifact import Artifact, write_artifact
+from core.training.artifact import Artifact, add_parity, read_card, write_artifact
 from core.training.checkpoint import BestEpoch, State, Weights
 from core.training.data import SampleSet, SplitSamples
 from core.training.evaluation import compute_logits
 from core.training.evaluation_report import Answers, compare, report
 from core.training.journal import Journal
+from core.training.parity import Evaluated, measure_parity
 from core.training.statistics import fit_temperature
 
 
@@ -28,30 +30,38 @@ def conclude(
     validation = examiner.ask(weights, samples.val)
     temperature = fit_temperature(validation.logits, validation.labels)
     scores = compute_scores(validation.probabilities(temperature).numpy(), validation.labels.numpy())
-    evaluation = _evaluate(job, state, samples, examiner, temperature)
+    answers = [examiner.ask(weights, samples.held_out) for weights in state.finished_weights]
+    evaluation = _evaluate(job, samples, answers, temperature)
     metrics = _gather_metrics(best, evaluation)
     directory = job.output_dir / "artifact"
     write_artifact(directory, job, Artifact(weights, best.encoder, temperature, scores, metrics, evaluation))
+    evaluated = Evaluated(samples.held_out, answers[0].probabilities(temperature))
+    _try_predict(directory, job, evaluated, journal, on_batch)
     speed = journal.measure(torch.device(job.device))
     return Finished(directory=directory, metrics=metrics, speed=speed, seconds=journal.seconds)
 
 
-def _evaluate(
-    job: TrainerJob, state: State, samples: SplitSamples, examiner: "_Examiner", temperature: float
-) -> Evaluation:
-    """On the test split; on validation, and so optimistic, where the dataset keeps none."""
-    is_test = len(samples.test) > 0
-    held_out = samples.test if is_test else samples.val
-    model, *others = (examiner.ask(weights, held_out) for weights in state.finished_weights)
+def _evaluate(job: TrainerJob, samples: SplitSamples, answers: list[Answers], temperature: float) -> Evaluation:
+    model, *others = answers
     names = [method.type for method in job.spec.contenders[1:]]
     return report(
         model,
-        held_out,
+        samples.held_out,
         job.classes,
-        is_test=is_test,
+        is_test=samples.has_test,
         temperature=temperature,
         comparisons=compare(model, dict(zip(names, others, strict=True))),
     )
+
+
+def _try_predict(
+    directory: Path, job: TrainerJob, evaluated: Evaluated, journal: Journal, on_batch: Callable[[], None]
+) -> None:
+    """A model that predict serves otherwise than it was evaluated is kept, to be looked at, and says so."""
+    parity = measure_parity(directory, read_card(directory), job.dataset_dir, evaluated, on_batch=on_batch)
+    add_parity(directory, parity)
+    if not parity.is_sufficient:
+        journal.say_not_ready(parity)
 
 
 class _Examiner:

@@ -41,7 +41,7 @@ class Course:
             self._plan,
             self._contenders,
             val_samples=len(samples.val),
-            final_samples=(len(samples.test) or len(samples.val)) * len(self._contenders),
+            final_samples=len(samples.held_out) * len(self._contenders),
         )
         self._writer = CheckpointWriter(
             job.output_dir / "checkpoints", self._journal, ranks, interval_seconds=job.checkpoint_interval_seconds
@@ -73,7 +73,7 @@ class Course:
         )
 
     def _conclude(self) -> None:
-        if len(self._samples.test) == 0:
+        if not self._samples.has_test:
             self._journal.say_no_test_split()
         try:
             finished = conclude(self._job, self._state, self._samples, self._journal, on_batch=self._attend)

@@ -57,6 +57,15 @@ class SplitSamples(NamedTuple):
     val: SampleSet
     test: SampleSet  # may be empty
 
+    @property
+    def has_test(self) -> bool:
+        return len(self.test) > 0
+
+    @property
+    def held_out(self) -> SampleSet:
+        """What the model is evaluated on: validation, and so optimistic, where the dataset keeps no test split."""
+        return self.test if self.has_test else self.val
+
 
 def load_samples(job: TrainerJob, *, on_progress: Callable[[int, int], None]) -> SplitSamples:
     """Decodes what is not decoded yet; `on_progress` gets pictures done and in all."""

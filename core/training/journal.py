@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from core.inference.model_card import Parity
 from core.specs import ResolvedMethodSpec
 from core.trainer_protocol import CheckpointSaved, Finished, Metrics, Note, Progress, Speed
 from core.training.checkpoint import FILES, Counters
@@ -135,6 +136,10 @@ class Journal:
     def say_no_test_split(self) -> None:
         message = "the dataset keeps no test split: the model is evaluated on validation, which is optimistic"
         self._recorder.say(Note(level="warning", code="no_test_split", message=message))
+
+    def say_not_ready(self, parity: Parity) -> None:
+        message = f"the model is not ready: {parity.describe()}"
+        self._recorder.say(Note(level="warning", code="model_not_ready", message=message, details=parity.model_dump()))
 
     def say_finished(self, finished: Finished) -> None:
         log.info("finished: %s", finished.metrics)

@@ -1,4 +1,4 @@
-"""Folders that appear under their name only once they are whole and on the disk."""
+"""Folders and files that appear under their name only once they are whole and on the disk."""
 
 import os
 import shutil
@@ -23,6 +23,15 @@ def whole_directory(directory: Path) -> Iterator[Path]:
     shutil.rmtree(directory, ignore_errors=True)
     part.rename(directory)
     _sync(directory.parent)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Whoever reads the file sees the old text or the new one."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    _sync(part)
+    part.rename(path)
+    _sync(path.parent)
 
 
 def _sync(path: Path) -> None:

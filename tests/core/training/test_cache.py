@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from core.errors import InvalidInputError
+from core.file_lock import LockMode, try_locked
 from core.inference.preprocessing import make_preprocessing, prepare
 from core.training.cache import CANVASES_FILE, MANIFEST_FILE, SIZES_FILE, SQUARES_FILE, draw_canvas, open_cache
 from core.training.data import SampleSet
-from core.file_lock import LockMode, try_locked
 from tests.core.training.caches import make_source, open_counted, running_user
 from tests.core.training.jobs import IMAGE_SIZE, describe, make_dataset, make_sample
 from tests.dataset_dirs import make_dataset_dir
