@@ -65,13 +65,13 @@ class Batcher:
     async def _compute(self, predictor: Predictor, batch: list[_Waiting]) -> None:
         loop = asyncio.get_running_loop()
         pixels = np.stack([one.pixels for one in batch])
-        try:
-            rows = await loop.run_in_executor(self._thread, predictor.predict, pixels)
-        except Exception as exc:  # the thread of all models: whatever one of them raises is told to who asked it
-            for one in batch:
-                if not one.answer.done():
-                    one.answer.set_exception(exc)
-            return
-        for one, row in zip(batch, rows, strict=True):
-            if not one.answer.done():
-                one.answer.set_result(row)
+        computed = loop.run_in_executor(self._thread, predictor.predict, pixels)
+        await asyncio.wait({computed})
+        error = computed.exception()  # told to who asked: the others' batches go on
+        for place, one in enumerate(batch):
+            if one.answer.done():
+                continue
+            if error is not None:
+                one.answer.set_exception(error)
+            else:
+                one.answer.set_result(computed.result()[place])

@@ -52,11 +52,17 @@ class ModelCache:
     """Least recently used goes first, and only when idle; 100 cold requests load a model once, or hear once why not."""
 
     def __init__(
-        self, *, capacity_bytes: int, load: Callable[[str], tuple[Predictor, ModelCard]], batcher: Batcher
+        self,
+        *,
+        capacity_bytes: int,
+        load: Callable[[str], tuple[Predictor, ModelCard]],
+        batcher: Batcher,
+        failure_seconds: float = FAILURE_SECONDS,
     ) -> None:
         self._capacity_bytes = capacity_bytes
         self._load = load
         self._batcher = batcher
+        self._failure_seconds = failure_seconds
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
         self._failures: dict[str, _Failure] = {}
@@ -107,7 +113,7 @@ class ModelCache:
         del self._loading[model_id]
         error = None if ended.cancelled() else ended.exception()
         if isinstance(error, Exception) and not isinstance(error, OverloadedError):  # there may be room at once
-            self._failures[model_id] = _Failure(error, time.monotonic() + FAILURE_SECONDS)
+            self._failures[model_id] = _Failure(error, time.monotonic() + self._failure_seconds)
 
     async def _load_and_keep(self, model_id: str) -> LoadedModel:
         loop = asyncio.get_running_loop()

@@ -9,7 +9,9 @@ from api.deps import NameFilter, PageDep, PrincipalDep, ServicesDep, SessionDep
 from api.schemas.common import Download, DownloadPart, ListOf
 from api.schemas.lists import render_list
 from api.schemas.models import EvaluationOut, ModelOut, render_evaluation, render_model
+from api.services import Services
 from core import models
+from core.db.tables import Model
 from core.inference.evaluation_text import describe_evaluation
 from core.models import CARD_FILE, WEIGHTS_FILE
 from core.storage_keys import model_prefix
@@ -20,15 +22,15 @@ ModelId = Annotated[str, Path(max_length=64)]
 
 @router.get("")
 def list_models(
-    session: SessionDep, principal: PrincipalDep, page: PageDep, name: NameFilter = None
+    session: SessionDep, services: ServicesDep, principal: PrincipalDep, page: PageDep, name: NameFilter = None
 ) -> ListOf[ModelOut]:
     found = models.list_models(session, principal.project_id, page, name=name)
-    return render_list([render_model(model) for model in found.rows], has_more=found.has_more)
+    return render_list([_render(model, services) for model in found.rows], has_more=found.has_more)
 
 
 @router.get("/{model_id}")
-def get_model(model_id: ModelId, session: SessionDep, principal: PrincipalDep) -> ModelOut:
-    return render_model(models.get_model(session, principal.project_id, model_id))
+def get_model(model_id: ModelId, session: SessionDep, services: ServicesDep, principal: PrincipalDep) -> ModelOut:
+    return _render(models.get_model(session, principal.project_id, model_id), services)
 
 
 @router.get("/{model_id}/evaluation", response_model=EvaluationOut, responses={200: {"content": {"text/plain": {}}}})
@@ -71,3 +73,7 @@ def download_model(model_id: ModelId, services: ServicesDep, principal: Principa
             for name, size_bytes, sha256 in files
         ]
     )
+
+
+def _render(model: Model, services: Services) -> ModelOut:
+    return render_model(model, is_warm=services.model_cache.is_warm(model.id))

@@ -21,6 +21,7 @@ class ModelOut(ApiModel):
     backbone: str
     preprocessing: dict[str, Any]  # core.inference.preprocessing.Preprocessing
     is_ready: bool  # false where predict would refuse it, by `parity`
+    is_warm: bool  # whether the process that answers has it loaded; others may not
     parity: Parity | None  # null for models that were trained before it was measured
     metrics: dict[str, Any]  # final metrics, and the confusion matrix where there is one
     lineage: dict[str, Any]  # core.trainer_protocol.Lineage
@@ -52,7 +53,7 @@ def render_evaluation(model: Model) -> EvaluationOut:
     )
 
 
-def render_model(model: Model) -> ModelOut:
+def render_model(model: Model, *, is_warm: bool) -> ModelOut:
     card = model.card
     parity = read_parity(model)
     return ModelOut(
@@ -63,6 +64,7 @@ def render_model(model: Model) -> ModelOut:
         backbone=card["backbone"],
         preprocessing=card["preprocessing"],
         is_ready=is_ready(parity),
+        is_warm=is_warm,
         parity=parity,
         metrics=card["metrics"],
         lineage=card["lineage"],

@@ -3,17 +3,20 @@ import threading
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from api.model_cache import ModelCache
-from core.errors import NotFoundError, OverloadedError
+from api.batching import Batcher
+from api.model_cache import MAX_FAULTS, LoadedModel, ModelCache
+from core.errors import ConflictError, NotFoundError, OverloadedError
 from core.inference.model_card import ModelCard
 from core.inference.predictor import Predictor
 
 SIZE = 100
 
 
-@dataclass
+@dataclass(eq=False)
 class Sized:
     """What the cache looks at of a predictor."""
 
@@ -41,8 +44,10 @@ def loader() -> Loader:
     return Loader()
 
 
-def make_cache(loader: Loader, *, room_for: int = 2) -> ModelCache:
-    return ModelCache(capacity_bytes=room_for * SIZE, load=loader)
+def make_cache(loader: Loader, *, room_for: int = 2, failure_seconds: float = 10.0) -> ModelCache:
+    return ModelCache(
+        capacity_bytes=room_for * SIZE, load=loader, batcher=Batcher(max_batch=1), failure_seconds=failure_seconds
+    )
 
 
 async def use(cache: ModelCache, model_id: str) -> None:
@@ -71,19 +76,7 @@ def test_least_recently_used_goes_first(loader: Loader) -> None:
     assert loader.calls == ["a", "b", "c", "b"]
 
 
-def test_model_in_use_is_never_evicted(loader: Loader) -> None:
-    async def ask() -> None:
-        cache = make_cache(loader, room_for=1)
-        async with cache.use("a"):
-            with pytest.raises(OverloadedError):
-                await use(cache, "b")
-        await use(cache, "b")
-        cache.close()
-
-    asyncio.run(ask())
-
-
-def test_failed_load_is_told_to_all_and_tried_again_later(loader: Loader) -> None:
+def test_failed_load_is_told_to_all_and_not_tried_again_at_once(loader: Loader) -> None:
     async def ask() -> None:
         cache = make_cache(loader)
         outcomes = await asyncio.gather(*(use(cache, "missing") for _ in range(5)), return_exceptions=True)
@@ -93,7 +86,68 @@ def test_failed_load_is_told_to_all_and_tried_again_later(loader: Loader) -> Non
         cache.close()
 
     asyncio.run(ask())
+    assert loader.calls == ["missing"]
+
+
+def test_failed_load_is_tried_again_later(loader: Loader) -> None:
+    async def ask() -> None:
+        cache = make_cache(loader, failure_seconds=0.0)
+        for _ in range(2):
+            with pytest.raises(NotFoundError):
+                await use(cache, "missing")
+        cache.close()
+
+    asyncio.run(ask())
     assert loader.calls == ["missing", "missing"]
+
+
+def test_model_in_use_is_never_evicted_and_want_of_room_is_no_failure(loader: Loader) -> None:
+    async def ask() -> None:
+        cache = make_cache(loader, room_for=1)
+        async with cache.use("a"):
+            with pytest.raises(OverloadedError):
+                await use(cache, "b")
+        await use(cache, "b")
+        cache.close()
+
+    asyncio.run(ask())
+    assert loader.calls == ["a", "b", "b"]
+
+
+def test_model_is_warm_once_it_was_used(loader: Loader) -> None:
+    async def ask() -> tuple[bool, bool]:
+        cache = make_cache(loader)
+        before = cache.is_warm("a")
+        await use(cache, "a")
+        after = cache.is_warm("a")
+        cache.close()
+        return before, after
+
+    assert asyncio.run(ask()) == (False, True)
+
+
+class Broken(Sized):
+    """Its answers are no numbers."""
+
+    calls = 0
+
+    def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.calls += 1
+        return np.full((len(pixels), 2), np.nan, dtype=np.float32)
+
+
+def test_model_whose_answers_are_no_numbers_is_not_asked_for_ever() -> None:
+    async def ask() -> None:
+        batcher = Batcher(max_batch=1)
+        model = LoadedModel(cast(Predictor, broken), cast(ModelCard, None), batcher)
+        for _ in range(MAX_FAULTS + 2):
+            with pytest.raises(ConflictError, match="not a number"):
+                await model.predict([np.zeros((2, 2, 3), dtype=np.uint8)])
+        batcher.close()
+
+    broken = Broken()
+    asyncio.run(ask())
+    assert broken.calls == MAX_FAULTS
 
 
 def test_load_goes_on_when_the_first_who_asked_has_left(loader: Loader) -> None:

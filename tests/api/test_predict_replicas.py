@@ -1,0 +1,109 @@
+"""Two APIs on one database and store, as replicas are: what one is told holds on the other, and each knows its limits."""
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from core.db.session import SessionFactory
+from core.models import WEIGHTS_FILE
+from core.settings import Settings
+from core.storage import Storage
+from tests.api.conftest import serve
+from tests.api.served_models import make_state, store_model
+from tests.cards import make_card
+from tests.chaos.s3_faults import Slow
+from tests.chaos.s3_proxy import S3Proxy
+from tests.pictures import encode, make_picture
+
+PICTURE = encode(make_picture(0, (40, 40)))
+RAW = {"Content-Type": "image/png"}
+
+
+@pytest.fixture(scope="module")
+def proxy(settings: Settings) -> Iterator[S3Proxy]:
+    assert settings.s3_endpoint_url is not None
+    proxy = S3Proxy(settings.s3_endpoint_url)
+    proxy.start()
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture(scope="module")
+def urls(api_settings: Settings, proxy: S3Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Two replicas on one host, each with room for four pictures."""
+    update = {
+        "home": tmp_path_factory.mktemp("host"),
+        "s3_endpoint_url": proxy.url,
+        "predict_waiting_images": 4,
+        "quota_requests_per_second": None,
+    }
+    host = api_settings.model_copy(update=update)
+    with serve(host) as first, serve(host) as second:
+        yield first, second
+
+
+@pytest.fixture
+def replicas(urls: tuple[str, str], secret: str) -> Iterator[list[httpx.Client]]:
+    headers = {"Authorization": f"Bearer {secret}"}
+    clients = [httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=30) for url in urls]
+    yield clients
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def model_id(sessions: SessionFactory, storage: Storage, tmp_path: Path) -> str:
+    with sessions.begin() as session:
+        return store_model(session, storage, tmp_path, make_card("a", "b"), make_state(2))
+
+
+def ask(client: httpx.Client, model_id: str) -> httpx.Response:
+    return client.post(f"/models/{model_id}/predict", content=PICTURE, headers=RAW)
+
+
+def test_model_that_one_deletes_is_gone_on_the_other(replicas: list[httpx.Client], model_id: str) -> None:
+    assert [ask(client, model_id).status_code for client in replicas] == [200, 200]
+
+    assert replicas[0].delete(f"/models/{model_id}").status_code == 204
+
+    assert [ask(client, model_id).status_code for client in replicas] == [404, 404]
+
+
+def test_each_says_whether_it_has_the_model_loaded(replicas: list[httpx.Client], model_id: str) -> None:
+    assert ask(replicas[0], model_id).status_code == 200
+
+    assert [client.get(f"/models/{model_id}").json()["is_warm"] for client in replicas] == [True, False]
+
+
+def test_cold_herd_reads_the_weights_from_the_store_once(
+    replicas: list[httpx.Client], model_id: str, proxy: S3Proxy
+) -> None:
+    proxy.set_fault(Slow(bytes_per_second=2_000_000, methods=frozenset({"GET"}), key_pattern=WEIGHTS_FILE))
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda number: ask(replicas[number % 2], model_id), range(6)))
+    proxy.set_fault(None)
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["predictions"][0]["top"]["probability"] for answer in answers}) == 1
+    assert proxy.hits == 1
+
+
+def test_more_than_there_is_room_for_is_refused_with_a_time_to_wait(
+    replicas: list[httpx.Client], model_id: str, proxy: S3Proxy
+) -> None:
+    """The project's share is three pictures; the cold load holds them."""
+    proxy.set_fault(Slow(bytes_per_second=200_000, methods=frozenset({"GET"}), key_pattern=WEIGHTS_FILE))
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: ask(replicas[1], model_id), range(20)))
+    proxy.set_fault(None)
+
+    counts = Counter(answer.status_code for answer in answers)
+    assert counts == {200: 3, 429: 17}
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert {answer.json()["code"] for answer in refused} == {"too_many_pictures"}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    assert ask(replicas[1], model_id).status_code == 200
