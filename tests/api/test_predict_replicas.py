@@ -1,4 +1,4 @@
-"""Two APIs on one database and store, as replicas are: what one is told holds on the other, and each knows its limits."""
+"""Two APIs on one database and store, as replicas are: what one is told holds on the other."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -29,6 +29,15 @@ def test_probabilities_of_a_picture_do_not_depend_on_its_batch(weights: Path) ->
     assert np.allclose(predictor.predict(pixels[2:3])[0], together[2], atol=1e-5)
 
 
+def test_bf16_answers_nearly_the_same_from_half_the_memory(weights: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
+    exact = Predictor.load(weights, make_card("a", "b", "c"))
+    short = Predictor.load(weights, make_card("a", "b", "c"), precision="bf16")
+
+    assert np.abs(short.predict(pixels) - exact.predict(pixels)).max() < 0.02
+    assert short.size_bytes < 0.6 * exact.size_bytes
+
+
 def test_temperature_softens_probabilities(weights: Path) -> None:
     sure, softened = (
         Predictor.load(weights, make_card("a", "b", "c", temperature=temperature)) for temperature in (1.0, 2.0)
