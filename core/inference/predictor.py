@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from core.inference.classifier import Classifier, create_backbone
+from core.inference.folding import fold_batch_norm
 from core.inference.model_card import ModelCard
 from core.inference.normalize import Normalizer, to_channels_first
 
@@ -24,7 +25,8 @@ class Predictor:
         self, classifier: Classifier, card: ModelCard, device: torch.device, *, precision: Precision = "fp32"
     ) -> None:
         self._dtype = DTYPES[precision]
-        self._backbone = classifier.backbone.eval().to(device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+        backbone = fold_batch_norm(classifier.backbone.eval(), _make_example(card.preprocessing.image_size))
+        self._backbone = backbone.to(device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         self._head = classifier.head.eval().to(device)
         self._device = device
         self._image_size = card.preprocessing.image_size
@@ -59,6 +61,11 @@ class Predictor:
             logits = self._head(self._backbone(images.to(self._dtype)).float())
             probabilities: NDArray[np.float32] = (logits / self._temperature).softmax(dim=1).cpu().numpy()
         return probabilities
+
+
+def _make_example(image_size: int) -> Tensor:
+    """Something that every layer answers to."""
+    return torch.randn(1, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
 
 
 def _check_state(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:

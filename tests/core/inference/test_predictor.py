@@ -58,7 +58,7 @@ def test_pixels_may_be_read_only(weights: Path) -> None:
 def test_size_is_that_of_the_tensors(weights: Path) -> None:
     size = Predictor.load(weights, make_card("a", "b", "c")).size_bytes
 
-    assert size == pytest.approx(weights.stat().st_size, rel=0.05)  # the file has a header
+    assert size == pytest.approx(weights.stat().st_size, rel=0.1)  # a header; norms that are folded
 
 
 def test_weights_of_other_classes_are_refused(weights: Path) -> None:

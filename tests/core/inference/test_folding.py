@@ -1,0 +1,79 @@
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+
+from core.inference.folding import fold_batch_norm
+
+
+def make_network(name: str) -> nn.Module:
+    """With statistics as training leaves them: those of a fresh network fold into nothing."""
+    torch.manual_seed(0)
+    network: nn.Module = timm.create_model(name, num_classes=0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor, low, high in (
+                (module.running_mean, -1.0, 1.0),
+                (module.running_var, 0.5, 2.0),
+                (module.weight.data, 0.5, 1.5),
+            ):
+                assert tensor is not None
+                tensor.uniform_(low, high)
+    return network.eval()
+
+
+def count_norms(network: nn.Module) -> int:
+    return sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+@torch.no_grad()
+def measure_difference(network: nn.Module, folded: nn.Module) -> float:
+    images = torch.randn(4, 3, 64, 64)
+    expected = network(images)
+    return float((folded(images) - expected).abs().max() / expected.abs().max())
+
+
+@pytest.mark.parametrize("name", ["test_efficientnet", "test_resnet", "regnetx_002"])
+def test_folded_network_answers_the_same_without_a_norm(name: str) -> None:
+    network = make_network(name)
+
+    folded = fold_batch_norm(network, torch.randn(1, 3, 64, 64))
+
+    assert (count_norms(network) > 0, count_norms(folded)) == (True, 0)
+    assert measure_difference(network, folded) < 1e-5
+
+
+def test_norm_before_a_convolution_stays() -> None:
+    network = make_network("densenet121")
+
+    folded = fold_batch_norm(network, torch.randn(1, 3, 64, 64))
+
+    assert 0 < count_norms(folded) < count_norms(network)
+    assert measure_difference(network, folded) < 1e-5
+
+
+def test_network_without_norms_is_left_as_it_is() -> None:
+    network = make_network("test_vit")
+
+    assert fold_batch_norm(network, torch.randn(1, 3, 160, 160)) is network
+
+
+class Around(nn.Module):
+    """Adds the convolution's own output to the norm's, which no hook sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        nn.init.constant_(self.norm.weight, 3.0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        values = self.convolution(images)
+        result: Tensor = values + self.norm(values)
+        return result
+
+
+def test_network_that_would_answer_otherwise_is_left_as_it_is() -> None:
+    network = Around().eval()
+
+    assert fold_batch_norm(network, torch.randn(1, 3, 8, 8)) is network
