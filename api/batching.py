@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from core.inference.predicted import PicturePrediction, Predicted
 from core.inference.predictor import Predictor
 
 
 class _Waiting(NamedTuple):
     pixels: NDArray[np.uint8]  # (S, S, 3)
-    answer: asyncio.Future[NDArray[np.float32]]  # cancelled when nobody waits for it any longer
+    answer: asyncio.Future[PicturePrediction]  # cancelled when nobody waits for it any longer
 
 
 class Batcher:
@@ -29,8 +30,8 @@ class Batcher:
         self._work: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
 
-    async def predict(self, predictor: Predictor, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """Probabilities (C,) for each, in order. Whoever is cancelled takes its pictures out of the batches to come."""
+    async def predict(self, predictor: Predictor, pictures: Sequence[NDArray[np.uint8]]) -> list[PicturePrediction]:
+        """One for each, in order. Whoever is cancelled takes its pictures out of the batches to come."""
         loop = asyncio.get_running_loop()
         asked = [_Waiting(pixels, loop.create_future()) for pixels in pictures]
         self._waiting.setdefault(predictor, deque()).extend(asked)
@@ -67,11 +68,16 @@ class Batcher:
         pixels = np.stack([one.pixels for one in batch])
         computed = loop.run_in_executor(self._thread, predictor.predict, pixels)
         await asyncio.wait({computed})
-        error = computed.exception()  # told to who asked: the others' batches go on
-        for place, one in enumerate(batch):
-            if one.answer.done():
-                continue
-            if error is not None:
-                one.answer.set_exception(error)
-            else:
-                one.answer.set_result(computed.result()[place])
+        _tell([one.answer for one in batch], computed)
+
+
+def _tell(answers: list[asyncio.Future[PicturePrediction]], computed: asyncio.Future[Predicted]) -> None:
+    """What a batch brought, an error too, to those of it who still wait."""
+    if error := computed.exception():
+        for answer in answers:
+            if not answer.done():
+                answer.set_exception(error)
+        return
+    for answer, prediction in zip(answers, computed.result().split(), strict=True):
+        if not answer.done():
+            answer.set_result(prediction)

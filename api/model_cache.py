@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from api.batching import Batcher
 from core.errors import ConflictError, OverloadedError
 from core.inference.model_card import ModelCard
+from core.inference.predicted import PicturePrediction
 from core.inference.predictor import Predictor
 
 SIMULTANEOUS_LOADS = 2
@@ -32,15 +33,15 @@ class LoadedModel:
     users: int = field(default=0)
     faults: int = field(default=0)
 
-    async def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """Probabilities (C,) for each; raises ConflictError for a model whose answers are no numbers."""
+    async def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[PicturePrediction]:
+        """One for each; raises ConflictError for a model whose answers are no numbers."""
         if self.faults >= MAX_FAULTS:
             raise _faulty()
-        rows = await self.batcher.predict(self.predictor, pictures)
-        if not all(np.isfinite(row).all() for row in rows):
+        predictions = await self.batcher.predict(self.predictor, pictures)
+        if not all(np.isfinite(one.probabilities).all() for one in predictions):
             self.faults += 1
             raise _faulty()
-        return rows
+        return predictions
 
 
 class _Failure(NamedTuple):

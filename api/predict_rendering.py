@@ -12,6 +12,7 @@ from core.errors import ConflictError
 from core.images import ImageError
 from core.inference.conformal import choose_labels, find_threshold
 from core.inference.model_card import ModelCard
+from core.inference.predicted import PicturePrediction
 from core.ingest.errors import FetchError
 
 DEFAULT_TOP_K = 5
@@ -35,27 +36,31 @@ class Renderer:
     def __init__(self, card: ModelCard, asked: Asked) -> None:
         self._classes = card.classes
         self._limit = asked.top_k or DEFAULT_TOP_K
+        self._unknown_threshold = card.unknown_threshold
         self._threshold = None if asked.coverage is None else _find_threshold(card, asked.coverage)
 
     def render(
         self,
         decoded: list[DecodedImage | ImageError | FetchError],
-        probabilities: Iterable[NDArray[np.float32]],
+        predictions: Iterable[PicturePrediction],
     ) -> list[PredictionOut]:
-        """A row of `probabilities` for each picture that could be decoded."""
-        rows = iter(probabilities)
+        """One of `predictions` for each picture that could be decoded."""
+        rows = iter(predictions)
         return [
             self._render_labels(item, next(rows)) if isinstance(item, DecodedImage) else _render_error(item)
             for item in decoded
         ]
 
-    def _render_labels(self, image: DecodedImage, probabilities: NDArray[np.float32]) -> PredictionOut:
+    def _render_labels(self, image: DecodedImage, prediction: PicturePrediction) -> PredictionOut:
+        probabilities = prediction.probabilities
         order = np.argsort(-probabilities, kind="stable")[: self._limit]
         labels = [LabelOut(label=self._classes[index], probability=float(probabilities[index])) for index in order]
         return PredictionOut(
             top=labels[0],
             labels=labels,
             prediction_set=self._render_set(probabilities),
+            unknown_score=prediction.unknown_score,
+            is_unknown=self._judge(prediction.unknown_score),
             image=ImageSize(width=image.width, height=image.height),
         )
 
@@ -63,6 +68,11 @@ class Renderer:
         if self._threshold is None:
             return None
         return [self._classes[index] for index in choose_labels(probabilities, self._threshold)]
+
+    def _judge(self, score: float | None) -> bool | None:
+        if score is None or self._unknown_threshold is None:
+            return None
+        return score > self._unknown_threshold
 
 
 def _find_threshold(card: ModelCard, coverage: float) -> float:

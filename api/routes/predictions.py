@@ -96,11 +96,11 @@ async def _answer(
         loaded_at = time.perf_counter()
         decoded = await _decode(services, contents, loaded.card.preprocessing)
         decoded_at = time.perf_counter()
-        probabilities = await loaded.predict([item.pixels for item in decoded if isinstance(item, DecodedImage)])
+        predictions = await loaded.predict([item.pixels for item in decoded if isinstance(item, DecodedImage)])
         answered_at = time.perf_counter()
     return PredictOut(
         model_id=model_id,
-        predictions=renderer.render(decoded, probabilities),
+        predictions=renderer.render(decoded, predictions),
         timing_ms={
             "fetch": _to_ms(fetched_at - began_at),
             "load": _to_ms(loaded_at - fetched_at),

@@ -64,6 +64,12 @@ class PredictionOut(ApiModel):
     prediction_set: list[str] | None = Field(
         None, description="With `coverage`: labels that together hold the true one as often as asked, likeliest first"
     )
+    unknown_score: float | None = Field(
+        None, description="How unlike all that the model learned from, 0 to 2; null for models without keys"
+    )
+    is_unknown: bool | None = Field(
+        None, description="Whether the score is above that of 95 % of the validation pictures; null without a score"
+    )
     image: ImageSize | None = None
     error: PredictionError | None = None
 
@@ -82,6 +88,8 @@ class PredictOut(ApiModel):
                                 {"label": "functional", "probability": 0.07},
                             ],
                             "prediction_set": ["defective"],
+                            "unknown_score": 0.08,
+                            "is_unknown": False,
                             "image": {"width": 300, "height": 300},
                         },
                         {"error": {"code": "image_undecodable", "detail": "the bytes are not a picture"}},

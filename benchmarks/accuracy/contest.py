@@ -18,6 +18,7 @@ from benchmarks.accuracy.rows import Row, Setup
 from core.dataset_index import INDEX_FILE, read_index
 from core.inference.backbone_catalog import describe_backbone
 from core.inference.classifier import Classifier, create_backbone
+from core.inference.exported_network import frame
 from core.inference.normalize import Normalizer
 from core.inference.preprocessing import make_preprocessing
 from core.ingest.facts import gather_facts
@@ -29,7 +30,7 @@ from core.training.checkpoint import State
 from core.training.course import Course
 from core.training.data import SampleSet, SplitSamples
 from core.training.determinism import make_deterministic
-from core.training.evaluation import compute_logits
+from core.training.evaluation import compute_outputs
 from core.training.memory import keep_freed_memory
 from core.training.plan import Plan
 from core.training.ranks import join_ranks
@@ -63,7 +64,22 @@ def make_spec(setup: Setup) -> TrainingSpec:
     )
 
 
+class Prepared(NamedTuple):
+    job: TrainerJob
+    samples: SplitSamples  # the test split is what the model is judged on
+
+
 def run(setup: Setup, place: Place) -> Row:
+    with tempfile.TemporaryDirectory(prefix="bitune-accuracy-") as folder:
+        job, samples = prepare(setup, place, Path(folder))
+        began_at = time.monotonic()
+        state = train(job, samples)
+    predicted = _predict(job, state, samples.test)
+    return _describe(setup, job, state, samples, predicted, seconds=time.monotonic() - began_at)
+
+
+def prepare(setup: Setup, place: Place, output_dir: Path) -> Prepared:
+    """Decodes the pictures, chooses those of the setup, and fixes every number as a job does."""
     keep_freed_memory()
     make_deterministic(torch.device(setup.device), num_threads=place.num_threads)
     entries = read_index(place.dataset_dir / INDEX_FILE)
@@ -74,28 +90,22 @@ def run(setup: Setup, place: Place) -> Row:
     source = CacheSource(place.dataset_dir, entries, preprocessing, everything, everything)
     cache = open_cache(place.cache_dir, source, on_progress=lambda _: None)
     chosen = choose(entries, percent=setup.percent, seed=setup.seed)
-    samples = make_samples(chosen, cache, validation_fraction=spec.validation_fraction, seed=spec.seed)
     facts = gather_facts([one.entry for one in chosen], place.classes, spec)
-    resolved = resolve(spec, facts, BackboneFacts(sha256=setup.weights_sha256, image_size=backbone.image_size))
-    began_at = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="bitune-accuracy-") as folder:
-        job = TrainerJob(
-            spec=resolved,
-            classes=place.classes,
-            backbone=backbone,
-            weights_path=place.weights,
-            device=setup.device,
-            dataset_dir=place.dataset_dir,
-            cache_dir=place.cache_dir,
-            output_dir=Path(folder),
-            checkpoint_interval_seconds=NEVER_SECONDS,
-        )
-        state = _train(job, samples)
-    predicted = _predict(job, state, samples.test)
-    return _describe(setup, job, state, samples, predicted, seconds=time.monotonic() - began_at)
+    job = TrainerJob(
+        spec=resolve(spec, facts, BackboneFacts(sha256=setup.weights_sha256, image_size=backbone.image_size)),
+        classes=place.classes,
+        backbone=backbone,
+        weights_path=place.weights,
+        device=setup.device,
+        dataset_dir=place.dataset_dir,
+        cache_dir=place.cache_dir,
+        output_dir=output_dir,
+        checkpoint_interval_seconds=NEVER_SECONDS,
+    )
+    return Prepared(job, make_samples(chosen, cache, validation_fraction=spec.validation_fraction, seed=spec.seed))
 
 
-def _train(job: TrainerJob, samples: SplitSamples) -> State:
+def train(job: TrainerJob, samples: SplitSamples) -> State:
     state = State()
     with open_silent_recorder() as recorder, join_ranks(torch.device(job.device)) as ranks:
         Course(job, samples, state, recorder, ranks, should_stop=lambda: False).run()
@@ -105,12 +115,14 @@ def _train(job: TrainerJob, samples: SplitSamples) -> State:
 def _predict(job: TrainerJob, state: State, samples: SampleSet) -> Tensor:
     """The classes that the exported model says, (M,)."""
     device = torch.device(job.device)
-    network = create_backbone(job.backbone.name)
-    classifier = Classifier(network, num_features=job.backbone.num_features, num_classes=len(job.classes))
-    classifier.load_state_dict(state.finished_weights[0])
-    classifier.eval().to(device)
+    weights = state.finished_weights[0]
+    backbone = create_backbone(job.backbone.name)
+    classifier = Classifier(backbone, num_features=job.backbone.num_features, num_classes=len(job.classes))
+    network = frame(classifier, job.spec.method, weights)
+    network.load_state_dict(weights)
+    network.eval().to(device)
     normalize = Normalizer(make_preprocessing(job.backbone, job.spec.training.image_size), device)
-    return compute_logits(classifier, samples, normalize, on_batch=lambda: None).argmax(dim=1)
+    return compute_outputs(network, samples, normalize, on_batch=lambda: None).logits.argmax(dim=1)
 
 
 def _describe(

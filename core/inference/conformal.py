@@ -21,14 +21,19 @@ def compute_scores(probabilities: NDArray[np.float64], labels: NDArray[np.int64]
     if len(scores) > MAX_SCORES:
         ranks = np.arange(1, MAX_SCORES + 1) * (len(scores) + 1) / (MAX_SCORES + 1)
         scores = scores[np.ceil(ranks).astype(np.int64) - 1]
+    return round_up(scores)
+
+
+def round_up(scores: NDArray[np.float64]) -> list[float]:
+    """So that a threshold among them is never lower than it was."""
     rounded: list[float] = (np.ceil(scores * 10**DIGITS) / 10**DIGITS).tolist()
     return rounded
 
 
-def find_threshold(scores: Sequence[float], coverage: float) -> float:
-    """The largest score of a label that belongs to a set; of too few scores that is 1: every label belongs to it."""
+def find_threshold(scores: Sequence[float], coverage: float, *, highest: float = 1.0) -> float:
+    """Of sorted scores: what as large a share as asked of new ones is not above; `highest` where they are too few."""
     rank = ceil((len(scores) + 1) * coverage)
-    return scores[rank - 1] if rank <= len(scores) else 1.0
+    return scores[rank - 1] if rank <= len(scores) else highest
 
 
 def choose_labels(probabilities: NDArray[np.float32], threshold: float) -> NDArray[np.intp]:

@@ -94,6 +94,7 @@ class ModelCard(_Frozen):
     encoder: EncoderName  # which one was better on validation
     temperature: float  # that logits are divided by, fitted on validation: probabilities are calibrated
     conformal_scores: list[float] = []  # of validation, see core.inference.conformal; cards before 2026-11-29 have none
+    unknown_threshold: float | None = None  # of core.inference.novelty; None where the weights hold no keys
     metrics: dict[str, float]
     evaluation: Evaluation
     parity: Parity | None = None  # cards before 2026-11-29 have none

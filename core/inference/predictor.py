@@ -1,4 +1,4 @@
-"""A finished model, loaded: prepared pixels in, probabilities out."""
+"""A finished model, loaded: prepared pixels in, probabilities and scores out."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,9 +10,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from core.inference.classifier import Classifier, create_backbone
+from core.inference.exported_network import ExportedNetwork, frame
 from core.inference.folding import fold_batch_norm
 from core.inference.model_card import ModelCard
 from core.inference.normalize import Normalizer, to_channels_first
+from core.inference.predicted import Predicted
 
 Precision = Literal["fp32", "bf16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -22,12 +24,14 @@ class Predictor:
     """Safe to call from several threads: it changes nothing."""
 
     def __init__(
-        self, classifier: Classifier, card: ModelCard, device: torch.device, *, precision: Precision = "fp32"
+        self, network: ExportedNetwork, card: ModelCard, device: torch.device, *, precision: Precision = "fp32"
     ) -> None:
+        """Takes the network over."""
+        self._network = network.eval()
         self._dtype = DTYPES[precision]
-        backbone = fold_batch_norm(classifier.backbone.eval(), _make_example(card.preprocessing.image_size))
-        self._backbone = backbone.to(device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-        self._head = classifier.head.eval().to(device)
+        backbone = fold_batch_norm(network.backbone, _make_example(card.preprocessing.image_size))
+        network.backbone = backbone.to(self._dtype)
+        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         self._device = device
         self._image_size = card.preprocessing.image_size
         self._temperature = card.temperature
@@ -40,27 +44,30 @@ class Predictor:
             create_backbone(card.backbone), num_features=card.num_features, num_classes=len(card.classes)
         )
         state = load_file(weights)
-        _check_state(state, classifier.state_dict())
-        classifier.load_state_dict(state)
-        return cls(classifier, card, torch.device(device), precision=precision)
+        network = frame(classifier, card.spec.method, state)
+        _check_state(state, network.state_dict())
+        if card.unknown_threshold is not None and network.novelty is None:
+            raise ValueError("the card has a threshold for unknown pictures, and the weights hold no keys")
+        network.load_state_dict(state)
+        return cls(network, card, torch.device(device), precision=precision)
 
     @property
     def size_bytes(self) -> int:
-        states = (*self._backbone.state_dict().values(), *self._head.state_dict().values())
-        return sum(tensor.nbytes for tensor in states)
+        return sum(tensor.nbytes for tensor in self._network.state_dict().values())
 
     def warm_up(self) -> None:
         """What only the first call costs."""
         self.predict(np.zeros((1, self._image_size, self._image_size, 3), dtype=np.uint8))
 
-    def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 (N, S, S, 3) as `prepare` makes them, to probabilities float32 (N, C)."""
+    def predict(self, pixels: NDArray[np.uint8]) -> Predicted:
+        """uint8 (N, S, S, 3) as `prepare` makes them."""
         writable = np.require(pixels, requirements=["C", "W"])  # torch warns of memory that it may not write to
         with torch.inference_mode():
             images = self._normalize(to_channels_first(torch.from_numpy(writable).to(self._device)))
-            logits = self._head(self._backbone(images.to(self._dtype)).float())
-            probabilities: NDArray[np.float32] = (logits / self._temperature).softmax(dim=1).cpu().numpy()
-        return probabilities
+            outputs = self._network.judge(self._network.backbone(images.to(self._dtype)).float())
+            probabilities = (outputs.logits / self._temperature).softmax(dim=1).cpu().numpy()
+            scores = outputs.unknown_scores
+        return Predicted(probabilities, None if scores is None else scores.cpu().numpy())
 
 
 def _make_example(image_size: int) -> Tensor:

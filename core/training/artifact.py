@@ -14,11 +14,18 @@ from core.trainer_protocol import TrainerJob
 from core.training.whole_files import replace_text, whole_directory
 
 
-class Artifact(NamedTuple):
-    weights: dict[str, Tensor]  # of a Classifier
-    encoder: EncoderName
+class Calibration(NamedTuple):
+    """What validation says of how the model's numbers are to be read."""
+
     temperature: float
     conformal_scores: list[float]
+    unknown_threshold: float | None
+
+
+class Artifact(NamedTuple):
+    weights: dict[str, Tensor]  # of an ExportedNetwork
+    encoder: EncoderName
+    calibration: Calibration
     metrics: dict[str, float]
     evaluation: Evaluation
 
@@ -51,8 +58,9 @@ def _make_card(job: TrainerJob, artifact: Artifact, *, weights_sha256: str) -> M
         preprocessing=make_preprocessing(job.backbone, job.spec.training.image_size),
         weights_sha256=weights_sha256,
         encoder=artifact.encoder,
-        temperature=artifact.temperature,
-        conformal_scores=artifact.conformal_scores,
+        temperature=artifact.calibration.temperature,
+        conformal_scores=artifact.calibration.conformal_scores,
+        unknown_threshold=artifact.calibration.unknown_threshold,
         metrics=artifact.metrics,
         evaluation=artifact.evaluation,
         spec=job.spec,

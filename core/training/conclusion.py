@@ -7,14 +7,16 @@ import torch
 
 from core.inference.classifier import Classifier, create_backbone
 from core.inference.conformal import compute_scores
+from core.inference.exported_network import frame
 from core.inference.model_card import Evaluation
 from core.inference.normalize import Normalizer
+from core.inference.novelty import find_unknown_threshold
 from core.inference.preprocessing import make_preprocessing
 from core.trainer_protocol import Finished, TrainerJob
-from core.training.artifact import Artifact, add_parity, read_card, write_artifact
+from core.training.artifact import Artifact, Calibration, add_parity, read_card, write_artifact
 from core.training.checkpoint import BestEpoch, State, Weights
 from core.training.data import SampleSet, SplitSamples
-from core.training.evaluation import compute_logits
+from core.training.evaluation import compute_outputs
 from core.training.evaluation_report import Answers, compare, report
 from core.training.journal import Journal
 from core.training.parity import Evaluated, measure_parity
@@ -28,17 +30,27 @@ def conclude(
     examiner = _Examiner(job, on_batch)
     weights, best = state.finished_weights[0], state.counters.finished[0]
     validation = examiner.ask(weights, samples.val)
-    temperature = fit_temperature(validation.logits, validation.labels)
-    scores = compute_scores(validation.probabilities(temperature).numpy(), validation.labels.numpy())
+    calibration = _calibrate(validation)
+    temperature = calibration.temperature
     answers = [examiner.ask(weights, samples.held_out) for weights in state.finished_weights]
     evaluation = _evaluate(job, samples, answers, temperature)
     metrics = _gather_metrics(best, evaluation)
     directory = job.output_dir / "artifact"
-    write_artifact(directory, job, Artifact(weights, best.encoder, temperature, scores, metrics, evaluation))
+    write_artifact(directory, job, Artifact(weights, best.encoder, calibration, metrics, evaluation))
     evaluated = Evaluated(samples.held_out, answers[0].probabilities(temperature))
     _try_predict(directory, job, evaluated, journal, on_batch)
     speed = journal.measure(torch.device(job.device))
     return Finished(directory=directory, metrics=metrics, speed=speed, seconds=journal.seconds)
+
+
+def _calibrate(validation: Answers) -> Calibration:
+    temperature = fit_temperature(validation.logits, validation.labels)
+    unknown_scores = validation.unknown_scores
+    return Calibration(
+        temperature=temperature,
+        conformal_scores=compute_scores(validation.probabilities(temperature).numpy(), validation.labels.numpy()),
+        unknown_threshold=None if unknown_scores is None else find_unknown_threshold(unknown_scores),
+    )
 
 
 def _evaluate(job: TrainerJob, samples: SplitSamples, answers: list[Answers], temperature: float) -> Evaluation:
@@ -73,13 +85,15 @@ class _Examiner:
             create_backbone(job.backbone.name), num_features=job.backbone.num_features, num_classes=len(job.classes)
         )
         self._classifier.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+        self._method = job.spec.method
         self._normalize = Normalizer(make_preprocessing(job.backbone, job.spec.training.image_size), device)
         self._on_batch = on_batch
 
     def ask(self, weights: Weights, samples: SampleSet) -> Answers:
-        self._classifier.load_state_dict(weights)
-        logits = compute_logits(self._classifier, samples, self._normalize, on_batch=self._on_batch)
-        return Answers(logits=logits, labels=samples.labels)
+        network = frame(self._classifier, self._method, weights)
+        network.load_state_dict(weights)
+        outputs = compute_outputs(network, samples, self._normalize, on_batch=self._on_batch)
+        return Answers(outputs.logits, samples.labels, outputs.unknown_scores)
 
 
 def _gather_metrics(best: BestEpoch, evaluation: Evaluation) -> dict[str, float]:

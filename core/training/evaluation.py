@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from core.inference.classifier import Classifier
+from core.inference.exported_network import ExportedNetwork, Outputs
 from core.inference.normalize import Normalizer
 from core.training.data import SampleSet
 from core.training.ranks import Ranks
@@ -51,14 +51,16 @@ def evaluate(
 
 
 @torch.inference_mode()
-def compute_logits(
-    classifier: Classifier, samples: SampleSet, normalize: Normalizer, *, on_batch: Callable[[], None]
-) -> Tensor:
-    """Of every sample in order, (M, C) on the CPU. The classifier is in eval mode; `on_batch` may raise."""
-    device = classifier.head.weight.device
+def compute_outputs(
+    network: ExportedNetwork, samples: SampleSet, normalize: Normalizer, *, on_batch: Callable[[], None]
+) -> Outputs:
+    """Of every sample in order, on the CPU. The network is in eval mode; `on_batch` may raise."""
+    device = network.head.weight.device
     parts = []
     for start in range(0, len(samples), BATCH_SIZE):
         places = np.arange(start, min(start + BATCH_SIZE, len(samples)))
-        parts.append(classifier(normalize(samples.read_squares(places).to(device))).float().cpu())
+        parts.append(network(normalize(samples.read_squares(places).to(device))))
         on_batch()
-    return torch.cat(parts)
+    scores = [part.unknown_scores.cpu() for part in parts if part.unknown_scores is not None]
+    logits = torch.cat([part.logits.float().cpu() for part in parts])
+    return Outputs(logits, torch.cat(scores) if scores else None)

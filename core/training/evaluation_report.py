@@ -20,6 +20,7 @@ class Answers:
 
     logits: Tensor  # (M, C)
     labels: Tensor  # (M,)
+    unknown_scores: Tensor | None = None  # (M,)
 
     @property
     def predicted(self) -> Tensor:

@@ -71,7 +71,7 @@ def _predict(predictor: Predictor, preprocessing: Preprocessing, dataset_dir: Pa
         image = read_original(dataset_dir, entry)
     except InvalidInputError:
         return None
-    return torch.from_numpy(predictor.predict(prepare(image, preprocessing)[np.newaxis])[0])
+    return torch.from_numpy(predictor.predict(prepare(image, preprocessing)[np.newaxis]).probabilities[0])
 
 
 def _compare(answer: Tensor, expected: Tensor) -> _Deviation:

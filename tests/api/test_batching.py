@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from api.batching import Batcher
+from core.inference.predicted import Predicted
 from core.inference.predictor import Predictor
 
 Pixels = NDArray[np.uint8]
@@ -20,13 +21,13 @@ class Network:
         self.release = threading.Event()
         self.release.set()
 
-    def predict(self, pixels: Pixels) -> NDArray[np.float32]:
+    def predict(self, pixels: Pixels) -> Predicted:
         values = pixels[:, 0, 0, 0].tolist()
         self.batches.append(values)
         assert self.release.wait(10)
         if 255 in values:
             raise ValueError("no picture")
-        return pixels[:, 0, 0, :1].astype(np.float32)
+        return Predicted(pixels[:, 0, 0, :1].astype(np.float32), unknown_scores=None)
 
 
 def picture(value: int) -> Pixels:
@@ -35,7 +36,7 @@ def picture(value: int) -> Pixels:
 
 async def ask(batcher: Batcher, network: Network, *values: int) -> list[float]:
     rows = await batcher.predict(cast(Predictor, network), [picture(value) for value in values])
-    return [float(row[0]) for row in rows]
+    return [float(row.probabilities[0]) for row in rows]
 
 
 async def begin(batcher: Batcher, network: Network, *values: int) -> "asyncio.Task[list[float]]":

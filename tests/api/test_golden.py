@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from core.dataset_index import INDEX_FILE, IndexEntry, read_index
 from core.db.session import SessionFactory
 from core.inference.classifier import Classifier, create_backbone
+from core.inference.exported_network import ExportedNetwork
 from core.inference.normalize import Normalizer
 from core.ingest.child import run_ingest
 from core.ingest.limits import IngestLimits
@@ -20,7 +21,7 @@ from core.ingest.protocol import OUT_DIR, IngestJob
 from core.storage import Storage
 from core.training.cache import CacheSource, open_cache
 from core.training.data import Placed, make_sample_set
-from core.training.evaluation import compute_logits
+from core.training.evaluation import compute_outputs
 from tests.abuse.good_pictures import list_good_pictures
 from tests.api.served_models import make_state, store_model
 from tests.cards import make_card
@@ -73,7 +74,8 @@ def evaluated(
     classifier = Classifier(create_backbone(BACKBONE), num_features=describe().num_features, num_classes=3)
     classifier.load_state_dict(state)
     normalize = Normalizer(card.preprocessing, torch.device("cpu"))
-    logits = compute_logits(classifier.eval(), samples, normalize, on_batch=lambda: None)
+    network = ExportedNetwork(classifier.eval())
+    logits = compute_outputs(network, samples, normalize, on_batch=lambda: None).logits
     log_probabilities: NDArray[np.float64] = logits.double().log_softmax(dim=1).numpy()
     return log_probabilities
 

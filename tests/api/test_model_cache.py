@@ -11,6 +11,7 @@ from api.batching import Batcher
 from api.model_cache import MAX_FAULTS, LoadedModel, ModelCache
 from core.errors import ConflictError, NotFoundError, OverloadedError
 from core.inference.model_card import ModelCard
+from core.inference.predicted import Predicted
 from core.inference.predictor import Predictor
 
 SIZE = 100
@@ -131,9 +132,9 @@ class Broken(Sized):
 
     calls = 0
 
-    def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict(self, pixels: NDArray[np.uint8]) -> Predicted:
         self.calls += 1
-        return np.full((len(pixels), 2), np.nan, dtype=np.float32)
+        return Predicted(np.full((len(pixels), 2), np.nan, dtype=np.float32), unknown_scores=None)
 
 
 def test_model_whose_answers_are_no_numbers_is_not_asked_for_ever() -> None:

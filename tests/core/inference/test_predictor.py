@@ -2,12 +2,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.torch import save_file
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch.nn import functional
 
 from core.inference.classifier import Classifier, create_backbone
+from core.inference.exported_network import frame
+from core.inference.model_card import ModelCard
 from core.inference.predictor import Predictor
 from tests.cards import make_card
-from tests.core.training.jobs import BACKBONE, IMAGE_SIZE, describe
+from tests.core.training.jobs import BACKBONE, BI_TUNING, IMAGE_SIZE, describe, make_spec
 
 
 @pytest.fixture
@@ -21,12 +26,12 @@ def test_probabilities_of_a_picture_do_not_depend_on_its_batch(weights: Path) ->
     predictor = Predictor.load(weights, make_card("a", "b", "c"))
     pixels = np.random.default_rng(0).integers(0, 256, (5, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
 
-    together = predictor.predict(pixels)
+    together = predictor.predict(pixels).probabilities
 
     assert together.shape == (5, 3)
     assert together.dtype == np.float32
     assert np.allclose(together.sum(axis=1), 1, atol=1e-6)
-    assert np.allclose(predictor.predict(pixels[2:3])[0], together[2], atol=1e-5)
+    assert np.allclose(predictor.predict(pixels[2:3]).probabilities[0], together[2], atol=1e-5)
 
 
 def test_bf16_answers_nearly_the_same_from_half_the_memory(weights: Path) -> None:
@@ -34,7 +39,7 @@ def test_bf16_answers_nearly_the_same_from_half_the_memory(weights: Path) -> Non
     exact = Predictor.load(weights, make_card("a", "b", "c"))
     short = Predictor.load(weights, make_card("a", "b", "c"), precision="bf16")
 
-    assert np.abs(short.predict(pixels) - exact.predict(pixels)).max() < 0.02
+    assert np.abs(short.predict(pixels).probabilities - exact.predict(pixels).probabilities).max() < 0.02
     assert short.size_bytes < 0.6 * exact.size_bytes
 
 
@@ -44,15 +49,15 @@ def test_temperature_softens_probabilities(weights: Path) -> None:
     )
     pixels = np.random.default_rng(0).integers(0, 256, (5, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
 
-    twin = np.sqrt(sure.predict(pixels))  # the softmax of half the logits, but for its sum
-    assert np.allclose(softened.predict(pixels), twin / twin.sum(axis=1, keepdims=True), atol=1e-6)
+    twin = np.sqrt(sure.predict(pixels).probabilities)  # the softmax of half the logits, but for its sum
+    assert np.allclose(softened.predict(pixels).probabilities, twin / twin.sum(axis=1, keepdims=True), atol=1e-6)
 
 
 def test_pixels_may_be_read_only(weights: Path) -> None:
     pixels = np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
     pixels.flags.writeable = False
 
-    assert Predictor.load(weights, make_card("a", "b", "c")).predict(pixels).shape == (1, 3)
+    assert Predictor.load(weights, make_card("a", "b", "c")).predict(pixels).probabilities.shape == (1, 3)
 
 
 def test_size_is_that_of_the_tensors(weights: Path) -> None:
@@ -64,3 +69,67 @@ def test_size_is_that_of_the_tensors(weights: Path) -> None:
 def test_weights_of_other_classes_are_refused(weights: Path) -> None:
     with pytest.raises(ValueError, match=r"head\.bias is \(3,\), not \(2,\)"):
         Predictor.load(weights, make_card("a", "b"))
+
+
+def add_keys(weights: Path, *, width: int = 8) -> Path:
+    """The same classifier, of a model that can tell unknown pictures."""
+    generator = torch.Generator().manual_seed(1)
+    num_features = describe().num_features
+    novelty = {
+        "novelty.keys": functional.normalize(torch.randn(6, width, generator=generator), dim=1),
+        "novelty.projector.0.weight": torch.randn(width, num_features, generator=generator),
+        "novelty.projector.0.bias": torch.zeros(width),
+    }
+    path = weights.with_name("with_keys.safetensors")
+    save_file(load_file(weights) | novelty, path)
+    return path
+
+
+def make_keyed_card(threshold: float | None = 0.5) -> ModelCard:
+    return make_card("a", "b", "c").model_copy(update={"spec": make_spec(BI_TUNING), "unknown_threshold": threshold})
+
+
+def make_pixels(count: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (count, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
+
+
+def test_scores_change_no_bit_of_the_probabilities(weights: Path) -> None:
+    plain = Predictor.load(weights, make_card("a", "b", "c")).predict(make_pixels(5))
+    keyed = Predictor.load(add_keys(weights), make_keyed_card()).predict(make_pixels(5))
+
+    assert np.array_equal(plain.probabilities, keyed.probabilities)
+    assert plain.unknown_scores is None
+    assert keyed.unknown_scores is not None
+    assert keyed.unknown_scores.shape == (5,)
+    assert ((keyed.unknown_scores >= 0) & (keyed.unknown_scores <= 2)).all()
+
+
+def test_backbone_runs_once_for_both(weights: Path) -> None:
+    classifier = Classifier(create_backbone(BACKBONE), num_features=describe().num_features, num_classes=3)
+    state = load_file(add_keys(weights))
+    runs: list[int] = []
+    classifier.backbone.register_forward_hook(lambda *_: runs.append(1))
+    predictor = Predictor(frame(classifier, BI_TUNING, state), make_keyed_card(), torch.device("cpu"))
+    runs.clear()
+
+    assert predictor.predict(make_pixels(2)).unknown_scores is not None
+    assert len(runs) == 1
+
+
+def test_size_counts_the_keys(weights: Path) -> None:
+    plain = Predictor.load(weights, make_card("a", "b", "c"))
+    keyed = Predictor.load(add_keys(weights), make_keyed_card())
+
+    assert keyed.size_bytes - plain.size_bytes == 4 * (6 * 8 + 8 * describe().num_features + 8)
+
+
+def test_threshold_without_keys_is_refused(weights: Path) -> None:
+    with pytest.raises(ValueError, match="hold no keys"):
+        Predictor.load(weights, make_keyed_card())
+
+
+def test_keys_of_another_width_or_method_are_refused(weights: Path) -> None:
+    with pytest.raises(ValueError, match=r"novelty\.keys is \(6, 4\), not \(6, 8\)"):
+        Predictor.load(add_keys(weights, width=4), make_keyed_card())
+    with pytest.raises(ValueError, match=r"novelty\.keys is \(6, 8\), not None"):
+        Predictor.load(add_keys(weights), make_card("a", "b", "c"))

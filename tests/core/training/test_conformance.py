@@ -81,7 +81,7 @@ def test_model_predicts_what_its_evaluation_says(job: TrainerJob) -> None:
     predictor = Predictor.load(job.output_dir / "artifact" / WEIGHTS_FILE, card)
     test = [make_sample(seed % 2, "test", seed) for seed in range(20, 24)]
     pixels = np.stack([prepare(sample.image, card.preprocessing) for sample in test])
-    predicted = predictor.predict(pixels).argmax(axis=1)
+    predicted = predictor.predict(pixels).probabilities.argmax(axis=1)
 
     right = [answer == sample.label for answer, sample in zip(predicted, test, strict=True)]
     assert np.mean(right) == card.evaluation.accuracy

@@ -37,7 +37,7 @@ def measure(job: TrainerJob, card: ModelCard) -> Parity:
     samples = load_samples(job, on_progress=ignore).test
     weights_dir = job.output_dir / "artifact"
     pixels = samples.read_squares(np.arange(len(samples))).permute(0, 2, 3, 1).contiguous().numpy()
-    probabilities = Predictor.load(weights_dir / WEIGHTS_FILE, read_card(job)).predict(pixels)
+    probabilities = Predictor.load(weights_dir / WEIGHTS_FILE, read_card(job)).predict(pixels).probabilities
     evaluated = Evaluated(samples, torch.from_numpy(probabilities).double())
     return measure_parity(weights_dir, card, job.dataset_dir, evaluated, on_batch=lambda: None)
 

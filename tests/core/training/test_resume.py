@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from core.specs import ResolvedMethodSpec
 from core.trainer_protocol import Line, Metrics, TrainerJob
@@ -116,7 +116,20 @@ def test_checkpoint_holds_queues_and_key_encoder(tmp_path: Path) -> None:
     queues = {f"method/{queue}_queue.{part}" for queue in ("feature", "projection") for part in ("keys", "counts")}
     assert queues <= names
     assert "method/key.projector.0.weight" in names
-    assert any(name.startswith("best/") for name in names)
+    assert {"best/head.weight", "best/novelty.keys", "best/novelty.projector.0.weight"} <= names
+
+
+def test_best_weights_of_an_older_version_become_a_model_without_keys(tmp_path: Path) -> None:
+    resumed = stop_at_step(make(tmp_path, BI_TUNING), LAST_STEP)
+    assert resumed.resume_dir is not None
+    tensors = load_file(resumed.resume_dir / TENSORS_FILE)
+    kept = {name: value for name, value in tensors.items() if "/novelty." not in name}
+    save_file(kept, resumed.resume_dir / TENSORS_FILE)
+
+    run_job(resumed)
+
+    assert read_card(resumed).unknown_threshold is None
+    assert not [name for name in read_weights(resumed) if name.startswith("novelty.")]
 
 
 def test_stop_during_validation_validates_after_the_resume(tmp_path: Path) -> None:
