@@ -34,6 +34,10 @@ def test_job_by_url_ends_with_a_model_that_predicts(user: User, web: str, cells:
     for prediction in answer["predictions"]:
         assert {label["label"] for label in prediction["labels"]} == {"defective", "functional"}
         assert abs(sum(label["probability"] for label in prediction["labels"]) - 1) < 1e-4
+        assert 0 <= prediction["unknown_score"] <= 2
+        assert isinstance(prediction["is_unknown"], bool)
+    model = user.client.get(f"/models/{job['model_id']}").json()
+    assert (model["is_ready"], model["parity"]["agreement"]) == (True, 1)
 
 
 def test_job_by_upload_leaves_all_that_it_promises(user: User, cells: list[list[Cell]], tmp_path: Path) -> None:
