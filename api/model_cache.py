@@ -1,4 +1,4 @@
-"""Loaded models, bounded by bytes; the api's only door to torch."""
+"""Loaded models, bounded by bytes."""
 
 import asyncio
 import time

@@ -1,13 +1,15 @@
-"""From a model's id to a predictor that has answered once."""
+"""From a model's id to a predictor that has answered once; the api's only door to torch."""
 
 from collections.abc import Callable
 
+import torch
 from sqlalchemy import select
 
 from api.model_files import ModelFiles
 from core.db.session import SessionFactory
 from core.db.tables import Model
 from core.errors import NotFoundError
+from core.inference.gpu_memory import limit_gpu_memory
 from core.inference.model_card import ModelCard
 from core.inference.predictor import Predictor
 from core.models import require_ready
@@ -30,6 +32,8 @@ def make_loader(
         capacity_bytes=settings.model_files_bytes,
         find_living=find_living,
     )
+    device = torch.device(settings.predict_device)
+    limit_gpu_memory(device, share=settings.predict_gpu_memory_share)
 
     def load(model_id: str) -> tuple[Predictor, ModelCard]:
         with sessions() as session:
@@ -39,7 +43,7 @@ def make_loader(
         require_ready(row)
         card = ModelCard.model_validate(row.card)
         with files.opened(model_id, sha256=row.weights_sha256) as path:
-            predictor = Predictor.load(path, card, device=settings.predict_device, precision=settings.predict_precision)
+            predictor = Predictor.load(path, card, device=device, precision=settings.predict_precision)
         predictor.warm_up()
         return predictor, card
 

@@ -132,7 +132,10 @@ class Settings(BaseSettings):
     )
     predict_device: Literal["cpu", "cuda"] = "cpu"
     predict_gpu_memory_share: float = Field(
-        0.25, gt=0, le=1, description="Of a GPU's memory, with BITUNE_PREDICT_DEVICE=cuda, for one API process"
+        0.25,
+        gt=0,
+        lt=1,
+        description="Of a GPU's memory, with BITUNE_PREDICT_DEVICE=cuda; jobs have the rest",
     )
     predict_precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="bf16 is faster where the processor computes in it, and its probabilities are less exact"
@@ -161,6 +164,11 @@ class Settings(BaseSettings):
         if self.s3_bucket in self.s3_import_buckets:
             raise ValueError("s3_import_buckets names the service's own bucket: every project could read all others")
         return self
+
+    @property
+    def training_gpu_memory_share(self) -> float:
+        """What predict leaves of a GPU."""
+        return 1 - self.predict_gpu_memory_share if self.predict_device == "cuda" else 1.0
 
     @property
     def work_dir(self) -> Path:

@@ -47,6 +47,7 @@ class Task(_Message):
     weights_path: Path  # of the pre-trained backbone: safetensors in timm's names
     device: str = "cpu"  # "cpu" or "cuda"
     num_threads: int | None = None
+    gpu_memory_share: float = 1.0  # of each GPU: the rest is for predict
 
 
 class ProbeJob(Task):

@@ -77,6 +77,7 @@ def prepare_job(
         resume_dir=None if checkpoint is None else work_dir / "resume",
         checkpoint_interval_seconds=context.settings.checkpoint_interval_seconds,
         device=device,
+        gpu_memory_share=context.settings.training_gpu_memory_share,
         lineage=_describe_lineage(held, rows),
     )
     return PreparedJob(rows.job, trainer_job, JobSize(spec, facts))

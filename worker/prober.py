@@ -56,6 +56,7 @@ def _prepare(context: WorkerContext, held: Claim, devices: list[str]) -> ProbeJo
         backbone=BackboneDescription.model_validate(backbone.description),
         weights_path=fetch_weights(context, backbone),
         device="cuda" if devices else "cpu",
+        gpu_memory_share=context.settings.training_gpu_memory_share,
     )
 
 

@@ -18,6 +18,7 @@ from core.inference.predicted import Predicted
 
 Precision = Literal["fp32", "bf16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+CPU = torch.device("cpu")
 
 
 class Predictor:
@@ -38,7 +39,9 @@ class Predictor:
         self._normalize = Normalizer(card.preprocessing, device)
 
     @classmethod
-    def load(cls, weights: Path, card: ModelCard, *, device: str = "cpu", precision: Precision = "fp32") -> "Predictor":
+    def load(
+        cls, weights: Path, card: ModelCard, *, device: torch.device = CPU, precision: Precision = "fp32"
+    ) -> "Predictor":
         """Raises ValueError when weights and card do not belong together."""
         classifier = Classifier(
             create_backbone(card.backbone), num_features=card.num_features, num_classes=len(card.classes)
@@ -49,7 +52,7 @@ class Predictor:
         if card.unknown_threshold is not None and network.novelty is None:
             raise ValueError("the card has a threshold for unknown pictures, and the weights hold no keys")
         network.load_state_dict(state)
-        return cls(network, card, torch.device(device), precision=precision)
+        return cls(network, card, device, precision=precision)
 
     @property
     def size_bytes(self) -> int:

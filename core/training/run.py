@@ -12,6 +12,7 @@ import torch
 
 from core.disk import is_disk_full
 from core.errors import BituneError
+from core.inference.gpu_memory import limit_gpu_memory
 from core.trainer_protocol import TASK, TASK_FILE, AnyTask, ExitCode, Failed, ProbeJob, Progress, TrainerJob
 from core.training.checkpoint import State, load_state
 from core.training.course import Course
@@ -40,6 +41,7 @@ def do(task: AnyTask, recorder: Recorder, *, should_stop: Callable[[], bool]) ->
     """The same job gives the same weights on the same hardware and versions."""
     device = torch.device(task.device)
     make_deterministic(device, num_threads=task.num_threads)
+    limit_gpu_memory(device, share=task.gpu_memory_share)
     with join_ranks(device) as ranks, open_silent_recorder() as silence:
         voice = recorder if ranks.is_first else silence
         match task:
