@@ -12,24 +12,20 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from itertools import product
 from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks.accuracy.contest import Place, make_spec, run
-from benchmarks.accuracy.folds import HELD_OUT_SHARE
+from benchmarks.accuracy.places import open_place
 from benchmarks.accuracy.rows import Row, Setup, append_row, read_rows
 from benchmarks.accuracy.sources import write_elpv, write_folder
 from benchmarks.accuracy.summary import draw_plot, print_tables
 from cli.bundled_backbone import BUNDLED_NAME, find_bundled_weights
 from core.inference.backbone_weights import convert_weights
-from core.ingest.child import run_ingest
-from core.ingest.limits import IngestLimits
-from core.ingest.protocol import OUT_DIR, IngestJob
 from core.ingest.sandbox import die_by_signal
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -116,7 +112,7 @@ def _run_all(setups: list[Setup], options: argparse.Namespace, weights: Path) ->
     failed = 0
     context = multiprocessing.get_context("spawn")
     with (
-        _prepare(options, weights) as place,
+        _open(options, weights) as place,
         ProcessPoolExecutor(options.workers, context, die_by_signal) as pool,
     ):
         progress = _Progress(setups)
@@ -131,27 +127,15 @@ def _run_all(setups: list[Setup], options: argparse.Namespace, weights: Path) ->
     return failed
 
 
-@contextmanager
-def _prepare(options: argparse.Namespace, weights: Path) -> Iterator[Place]:
-    """Imports the pictures as the service does, and decodes nothing yet."""
-    with tempfile.TemporaryDirectory(prefix="bitune-accuracy-") as name:
-        folder = Path(name)
-        archive = folder / "pictures.zip"
+def _open(options: argparse.Namespace, weights: Path) -> AbstractContextManager[Place]:
+    def write(archive: Path) -> None:
         match options.dataset:
             case ["elpv"]:
                 write_elpv(archive, options.task)
             case ["folder", path]:
                 write_folder(archive, Path(path))
-        job = IngestJob(archive=archive, limits=IngestLimits(), test_fraction=HELD_OUT_SHARE)
-        imported = run_ingest(job, folder, should_stop=lambda: False, on_progress=lambda _: None)
-        archive.unlink()
-        yield Place(
-            dataset_dir=folder / OUT_DIR,
-            classes=[counts.name for counts in imported.classes],
-            cache_dir=folder / "cache",
-            weights=weights,
-            num_threads=max(1, (os.cpu_count() or 1) // options.workers),
-        )
+
+    return open_place(write, weights, num_threads=max(1, (os.cpu_count() or 1) // options.workers))
 
 
 class _Progress:
