@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,18 +50,21 @@ def _make_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def serve_api(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """The API in a process of its own, as `bitune serve` starts it, and its URL."""
+def serve_api(
+    settings: Settings, environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The API in a process of its own, as `bitune serve` starts it, and its URL; `environment` overrides settings."""
     port = find_free_port(set())
-    environment = {
+    whole_environment = {
         **os.environ,
         **make_environment(settings),
         "BITUNE_MAX_UPLOAD_BYTES": str(settings.max_upload_bytes),
         "BITUNE_QUOTA_REQUESTS_PER_SECOND": str(settings.quota_requests_per_second),
+        **(environment or {}),
     }
     process = subprocess.Popen(
         make_api_command(host=LOOPBACK, port=port, log_level="warning"),
-        env=environment,
+        env=whole_environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
