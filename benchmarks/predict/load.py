@@ -10,7 +10,7 @@ from typing import NamedTuple, assert_never
 from benchmarks.predict.connection import Answer, Connection
 from benchmarks.predict.pictures import read_pictures
 
-LEAD_IN_SECONDS = 2.0  # until as much comes out as goes in
+LEAD_IN_SECONDS = 4.0  # until as much comes out as goes in: what 128 clients wait on two cores
 OK, BROKEN, TIMED_OUT = 200, 0, -1
 REFUSALS = (429, 503)
 PATIENCE_SECONDS = 60.0  # so long after the end of a round a refused request is tried again

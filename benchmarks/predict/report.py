@@ -21,9 +21,9 @@ def show_rounds(rounds: list[Round]) -> None:
             table.add_row(name, str(clients), *_summarize([one.servers[name][clients] for one in rounds]))
     floors = [one.floor for one in rounds]
     all_cores, one_thread, single = (find_median(values) for values in zip(*floors, strict=True))
-    table.add_row("plain loop, all cores decode", "", f"{all_cores:.1f}")
-    table.add_row("plain loop, one thread decodes", "", f"{one_thread:.1f}")
-    table.add_row("plain loop, one picture at a time", "", "", f"{single:.1f}")
+    table.add_row("loop: all cores", "", f"{all_cores:.1f}")
+    table.add_row("loop: one thread", "", f"{one_thread:.1f}")
+    table.add_row("loop: one picture", "", "", f"{single:.1f}")
     console.print(table)
 
 

@@ -84,9 +84,8 @@ def _measure_litserve(setting: Setting, litserve: LitServe | None, clients: list
 
 
 def _measure(setting: Setting, target: Target, clients: list[int]) -> Figures:
-    """Each number of clients once to warm up."""
-    for number in clients:
-        run_apart(Clients(target, number, seconds=LEAD_IN_SECONDS))
+    """After a short round that warms up."""
+    run_apart(Clients(target, max(clients), seconds=LEAD_IN_SECONDS))
     until = LEAD_IN_SECONDS + setting.seconds
     tries = {number: run_apart(Clients(target, number, seconds=until)) for number in clients}
     return {number: summarize(these, since=LEAD_IN_SECONDS, until=until) for number, these in tries.items()}
