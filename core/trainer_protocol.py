@@ -10,6 +10,9 @@ from core.specs import BackboneDescription, ResolvedSpec
 
 TASK_FILE = "job.json"
 LINES_FIFO = "lines.fifo"
+WAIT_FLAG = "--wait"  # before the folder of the worker, instead of a work directory: a spare
+SPARE_IS_READY = b"ready\n"  # what it writes to its standard output when it waits
+SPARE_BEGINS = b"begins\n"  # and when it has its assignment; the rest goes to the log
 
 
 class ExitCode(IntEnum):
@@ -36,6 +39,14 @@ class Lineage(_Message):
     dataset_sha256: str
     attempt: int
     code_version: str
+
+
+class Assignment(_Message):
+    """What a spare reads from standard input, on one line: all that a trainer of one job is started with."""
+
+    work_dir: Path
+    log_path: Path  # for both of its outputs
+    variables: dict[str, str]  # of its environment
 
 
 class Task(_Message):

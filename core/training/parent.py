@@ -17,9 +17,14 @@ def follow_parent() -> None:
     """By the kernel where it can, and by the end of a pipe on standard input everywhere."""
     if WATCH_VARIABLE not in os.environ:
         return  # run by hand
+    die_with_parent()
+    threading.Thread(target=_leave_at_end_of_input, name="parent", daemon=True).start()
+
+
+def die_with_parent() -> None:
+    """With the thread that started this process, where the kernel can; nothing more happens elsewhere."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_leave_at_end_of_input, name="parent", daemon=True).start()
 
 
 def _leave_at_end_of_input() -> None:
