@@ -32,6 +32,7 @@ from tests.chaos.verification import (
     find_damaged,
     find_local_leftovers,
     find_missing,
+    find_spare_leftovers,
     find_surplus,
     wait_for_deletions,
 )
@@ -129,6 +130,7 @@ class _Run:
             worker.wait_for_end()
         history, storage = self._history, self._stack.make_direct_storage()
         history.leftovers += find_local_leftovers(self._stack, seconds=0, moment="after the workers' end")
+        history.leftovers += find_spare_leftovers(self._stack)
         collected = collect_orphans(self._sessions, storage)
         self._say(f"the collector removed what {collected} killed attempts had left in the store")
         history.damaged = [*find_damaged(self._sessions, storage), *find_missing(self._sessions, storage)]

@@ -10,9 +10,10 @@ from core.states import TERMINAL
 from tests.chaos.client import Client
 from tests.chaos.history import POISONED, Injected
 from tests.chaos.load import POISON, Load
-from tests.chaos.process_faults import POLL_SECONDS, ProcessFaults, find_trainers, is_there
+from tests.chaos.process_faults import POLL_SECONDS, ProcessFaults, is_there
 from tests.chaos.records import Records
 from tests.end_to_end.faults import signal_all
+from tests.trainers import find_trainer_pids_of_run
 
 PATIENCE_SECONDS = 90.0
 GONE_SECONDS = 30.0  # after which nobody waits for a trainer any longer
@@ -32,13 +33,13 @@ class JobFaults:
         job_id = self._load.post("bi_tuning-0", expects="stop")
         time.sleep(rng.uniform(0, RACE_SECONDS))
         run_id = next(job.run_id for job in self._records.list_accepted() if job.job_id == job_id)
-        return self._cancel("job: cancelled in a race", job_id, find_trainers(run_id))
+        return self._cancel("job: cancelled in a race", job_id, find_trainer_pids_of_run(run_id))
 
     def cancel_hanging(self, _: random.Random) -> Injected | None:
         """The trainer cannot obey SIGTERM."""
         job_id = self._load.post("bi_tuning-0", expects="stop")
         victim = self._processes.wait_for_training(job_id)
-        trainers = [] if victim is None else find_trainers(victim.run_id)
+        trainers = [] if victim is None else find_trainer_pids_of_run(victim.run_id)
         if not signal_all(trainers, signal.SIGSTOP):
             return None
         return self._cancel("job: cancelled, trainer cannot obey", job_id, trainers)
@@ -49,7 +50,7 @@ class JobFaults:
         victim = self._processes.wait_for_training(job_id)
         if victim is None:
             return None
-        trainers = find_trainers(victim.run_id)
+        trainers = find_trainer_pids_of_run(victim.run_id)
         self._client.insist("POST", f"/jobs/{job_id}/pause")
         time.sleep(rng.uniform(0, 1.5))  # so that the cancel comes at any moment of the pause
         return self._cancel("job: cancelled while it pauses", job_id, trainers)
@@ -59,7 +60,7 @@ class JobFaults:
         if not running:
             return None
         victim = rng.choice(running)
-        trainers = find_trainers(victim.run_id)
+        trainers = find_trainer_pids_of_run(victim.run_id)
         self._pausing.add(victim.job_id)
         if self._client.insist("POST", f"/jobs/{victim.job_id}/pause").is_client_error:
             self._pausing.discard(victim.job_id)  # it has ended, or is about to
@@ -86,7 +87,7 @@ class JobFaults:
         run_id = next(job.run_id for job in self._records.list_accepted() if job.job_id == job_id)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while self._records.find_status(job_id)[0] not in TERMINAL and time.monotonic() < deadline:
-            if find_trainers(run_id):
+            if find_trainer_pids_of_run(run_id):
                 victim = next((job for job in self._records.list_running() if job.run_id == run_id), None)
                 if victim is not None and signal_all([victim.worker_pid], signal.SIGKILL):
                     killed.add(victim.worker_pid)

@@ -20,7 +20,7 @@ from tests.chaos.records import Records, RunningJob
 from tests.chaos.stack import LEASE_SECONDS, STALL_SECONDS, Stack
 from tests.conditions import wait_until
 from tests.end_to_end.faults import find_descendants, signal_all
-from tests.end_to_end.service import find_pids
+from tests.trainers import find_trainer_pids_of_run
 
 POLL_SECONDS = 0.2
 POINT_SECONDS = 12.0  # until a point is given up that nobody reaches
@@ -42,7 +42,7 @@ class ProcessFaults:
     def kill_trainer(self, rng: random.Random) -> Injected | None:
         time.sleep(rng.uniform(0, 1))
         victim = self._choose(rng)
-        if victim is None or not signal_all(find_trainers(victim.run_id), signal.SIGKILL):
+        if victim is None or not signal_all(find_trainer_pids_of_run(victim.run_id), signal.SIGKILL):
             return None
         return _now("trainer: kill -9", [victim.run_id], f"step {victim.step}")
 
@@ -131,7 +131,7 @@ class ProcessFaults:
     def hang_trainer(self, rng: random.Random) -> Injected | None:
         """It makes no step and obeys nothing, until its worker has had enough of it."""
         victim = self._choose(rng)
-        trainers = [] if victim is None else find_trainers(victim.run_id)
+        trainers = [] if victim is None else find_trainer_pids_of_run(victim.run_id)
         if victim is None or not signal_all(trainers, signal.SIGSTOP):
             return None
         started_at = time.time()
@@ -144,7 +144,7 @@ class ProcessFaults:
         victim = self.wait_for_training(job_id)
         if victim is None:
             return None
-        for pid in find_trainers(victim.run_id):
+        for pid in find_trainer_pids_of_run(victim.run_id):
             limit = _read_size_bytes(pid) + SPARE_BYTES
             resource.prlimit(pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
         return _now("trainer: no more memory", [victim.run_id])
@@ -185,10 +185,6 @@ def shuffle_points(seed: int) -> Iterator[str]:
     rng = random.Random(f"{seed} kill points")  # noqa: S311 - a schedule that replays, no secret
     while True:
         yield from rng.sample(NAMES, len(NAMES))
-
-
-def find_trainers(run_id: str) -> list[int]:
-    return find_pids(f"core.training .*{run_id}-")
 
 
 def is_there(pid: int) -> bool:

@@ -19,7 +19,7 @@ from tests.chaos.history import Damage
 from tests.chaos.records import Records
 from tests.chaos.stack import Stack
 from tests.chaos.stored_keys import imply_keys
-from tests.end_to_end.service import find_trainer_pids
+from tests.trainers import find_spare_pids, find_trainer_pids
 
 POLL_SECONDS = 0.2
 OUTBOX_SECONDS = 90.0  # a deletion that the store refused is tried again after a minute
@@ -96,6 +96,11 @@ def find_local_leftovers(stack: Stack, *, seconds: float, moment: str) -> Iterat
     """Trainers and folders of attempts on this host that are still there when `seconds` have passed."""
     _wait_while(lambda: any(_list_local(stack)), seconds=seconds)
     yield from (f"{text} {moment}" for text in _list_local(stack))
+
+
+def find_spare_leftovers(stack: Stack) -> Iterator[str]:
+    """Once the workers have ended."""
+    yield from (f"spare {pid} after the workers' end" for pid in find_spare_pids(stack.settings.work_dir))
 
 
 def _list_local(stack: Stack) -> Iterator[str]:

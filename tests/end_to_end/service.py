@@ -1,7 +1,5 @@
 """Bitune as its users meet it: API and workers as processes of their own, on a database of their own."""
 
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -102,13 +100,3 @@ class User:
     def get_dataset(self, dataset_id: str) -> Json:
         dataset: Json = self.client.get(f"/datasets/{dataset_id}").json()
         return dataset
-
-
-def find_pids(pattern: str) -> list[int]:
-    """Processes whose command line matches."""
-    found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False)
-    return [int(pid) for pid in found.stdout.split()]
-
-
-def find_trainer_pids(home: Path) -> list[int]:
-    return find_pids(f"core.training {home}")

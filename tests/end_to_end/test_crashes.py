@@ -6,7 +6,8 @@ import pytest
 
 from core.settings import Settings
 from tests.conditions import wait_until
-from tests.end_to_end.service import Json, Service, User, find_pids, find_trainer_pids
+from tests.end_to_end.service import Json, Service, User
+from tests.trainers import find_pids, find_trainer_pids
 
 LONG = {"training": {"epochs": 8, "image_size": 64, "batch_size": 16}}
 

@@ -11,8 +11,9 @@ import pytest
 
 from tests.conditions import wait_until
 from tests.end_to_end.faults import find_descendants, signal_all
-from tests.end_to_end.service import Json, User, find_pids
+from tests.end_to_end.service import Json, User
 from tests.end_to_end.test_crashes import LONG
+from tests.trainers import find_pids
 
 FAST = {
     "BITUNE_LEASE_SECONDS": "4",

@@ -11,7 +11,7 @@ import pytest
 from core.trainer_protocol import ExitCode, Line, Metrics, Progress
 from tests.conditions import wait_until
 from tests.core.training.jobs import BI_TUNING, make_job, make_spec
-from tests.end_to_end.service import find_trainer_pids
+from tests.trainers import find_trainer_pids
 from worker.trainer_process import TrainerProcess
 
 NO_GPUS = ["", ""]
