@@ -105,6 +105,9 @@ class Settings(BaseSettings):
     worker_slots: int | None = Field(
         None, ge=1, description="Runs side by side in this worker process; unset is one a GPU, one on a CPU"
     )
+    spare_trainers: bool = Field(
+        True, description="Keep a process ready for the next job in every idle slot; each takes 420 MB of memory"
+    )
     reserve_after_seconds: float = Field(
         1800.0, description="A job of several GPUs that waits for so long gets a worker that drains for it"
     )

@@ -11,6 +11,7 @@ from core.dispatch import Dispatcher
 from core.settings import Settings
 from core.storage import Storage
 from worker.gpus import GpuPool
+from worker.spares import Spares
 from worker.timed_event import TimedEvent
 from worker.work_dirs import WorkDirs
 
@@ -24,6 +25,7 @@ class WorkerContext:
     worker_id: str
     work_dirs: WorkDirs
     gpus: GpuPool
+    spares: Spares
     stopping: TimedEvent = field(default_factory=TimedEvent)
 
     @property

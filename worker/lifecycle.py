@@ -17,6 +17,7 @@ from worker.execution import drain
 from worker.gpus import GpuPool, list_gpus
 from worker.registration import describe_worker
 from worker.slots import Slots
+from worker.spares import Spares
 from worker.sweeper import Sweeper
 from worker.work_dirs import WorkDirs
 
@@ -29,14 +30,16 @@ class WorkerLifecycle:
     def __init__(self, settings: Settings) -> None:
         self._engine = make_engine(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
         worker_id = make_id("worker")
+        work_dirs = WorkDirs(settings.work_dir, worker_id)
         self._context = WorkerContext(
             settings=settings,
             sessions=make_session_factory(self._engine),
             storage=Storage.from_settings(settings),
             dispatcher=Dispatcher(settings.broker_url.get_secret_value()),
             worker_id=worker_id,
-            work_dirs=WorkDirs(settings.work_dir, worker_id),
+            work_dirs=work_dirs,
             gpus=GpuPool(list_gpus() if settings.worker_queue == "train" else []),
+            spares=Spares(work_dirs.own),
         )
         self.slots = Slots(count=self._context.num_slots, drain=partial(drain, self._context))
         self._sweeper = Sweeper(self._context)
@@ -53,6 +56,7 @@ class WorkerLifecycle:
         self._sweeper.start()
         self._collector.start()
         self._looker.start()
+        self._start_spares()
         log.info("worker_started", queue=self._context.settings.worker_queue, slots=self._context.num_slots)
 
     def ask_to_stop(self) -> None:
@@ -62,6 +66,7 @@ class WorkerLifecycle:
         self._context.stopping.set()
         self._looker.join()
         self.slots.close()
+        self._context.spares.close()
         self._sweeper.close()
         self._collector.close()
         self._leave()
@@ -74,6 +79,11 @@ class WorkerLifecycle:
         self.slots.wake()
         while not self._context.stopping.wait(self._context.settings.look_seconds):
             self.slots.wake()
+
+    def _start_spares(self) -> None:
+        settings = self._context.settings
+        if settings.spare_trainers and settings.worker_queue == "train":
+            self._context.spares.start(slots=self._context.num_slots, stopping=self._context.stopping)
 
     def _register(self) -> None:
         """While the database is away the worker starts all the same: the first sweep that reaches it registers."""

@@ -28,7 +28,7 @@ def run_probe(context: WorkerContext, held: Claim, beat: Heartbeat, work_dir: Pa
     """Every end but success is raised for the caller to settle."""
     ending = Ending(context, beat)
     job = ending.prepare(lambda: _prepare(context, held, devices))
-    process = TrainerProcess(work_dir, job, devices=devices, on_progress=_ignore)
+    process = TrainerProcess(work_dir, job, devices=devices, spares=context.spares, on_progress=_ignore)
     with attended(process, context, beat):
         said = _listen(process)
     if ending.is_asked():

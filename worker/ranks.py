@@ -4,34 +4,46 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import BinaryIO
 
-from core.trainer_protocol import ExitCode
+import structlog
+
+from core.trainer_protocol import Assignment, ExitCode
+from worker.spares import Spares
+from worker.trainer_start import start_trainer
+
+log = structlog.get_logger()
 
 GOOD_ENDS = (None, ExitCode.OK, ExitCode.INTERRUPTED)  # not ended yet, done, or obeying: the others end by themselves
 LOCALHOST = "127.0.0.1"
 KILL_SECONDS = 10.0  # after which a killed process hangs in the kernel, as in a driver
-KEPT_ENVIRONMENT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
 
 
 class Ranks:
-    """Each leads a session of its own, so that all of it can be killed, and dies with the thread that starts it."""
+    """Each is a spare where one is ready, and started where none is."""
 
     def __init__(
-        self, work_dir: Path, log_path: Path, devices: list[str], *, kill_seconds: float = KILL_SECONDS
+        self,
+        work_dir: Path,
+        log_path: Path,
+        devices: list[str],
+        spares: Spares,
+        *,
+        kill_seconds: float = KILL_SECONDS,
     ) -> None:
         """`devices`: CUDA_VISIBLE_DEVICES of each process; none is one process that sees what we see."""
         self._bad_end: int | None = None
         self._kill_seconds = kill_seconds
         self._killed_at: float | None = None
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._spares = spares
+        self._taken = 0  # of the places that spares leave to trainers
         try:
-            with log_path.open("wb") as log_file:
-                for variables in _make_variables(devices):
-                    self._processes.append(_start_process(work_dir, log_file, variables))
+            log_path.write_bytes(b"")
+            for variables in _make_variables(devices):
+                assignment = Assignment(work_dir=work_dir, log_path=log_path, variables=variables)
+                self._processes.append(self._start(assignment))
         except BaseException:
             self.close()
             raise
@@ -80,7 +92,15 @@ class Ranks:
         for process in self._processes:
             if process.stdin is not None:
                 process.stdin.close()
+        self._spares.vacate(self._taken)
         return self._bad_end if self._bad_end is not None else next(filter(None, statuses), 0)
+
+    def _start(self, assignment: Assignment) -> subprocess.Popen[bytes]:
+        self._taken += 1
+        spare = self._spares.take(assignment)
+        process = spare or _start_process(assignment)
+        log.info("trainer_started", pid=process.pid, spare=spare is not None)
+        return process
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
         killed_at = self._killed_at or time.monotonic()
@@ -90,15 +110,11 @@ class Ranks:
             return -signal.SIGKILL
 
 
-def _start_process(work_dir: Path, log_file: BinaryIO, variables: dict[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "core.training", str(work_dir)],
-        stdin=subprocess.PIPE,  # the child leaves when this pipe closes: with us
-        stdout=log_file,
-        stderr=subprocess.STDOUT,
-        env=_keep_environment() | variables,
-        start_new_session=True,
-    )
+def _start_process(assignment: Assignment) -> subprocess.Popen[bytes]:
+    with assignment.log_path.open("ab") as log_file:
+        return start_trainer(
+            [str(assignment.work_dir)], output=log_file, errors=subprocess.STDOUT, variables=assignment.variables
+        )
 
 
 def _make_variables(devices: list[str]) -> list[dict[str, str]]:
@@ -114,9 +130,3 @@ def _find_free_port() -> int:
         listener.bind((LOCALHOST, 0))
         port: int = listener.getsockname()[1]
         return port
-
-
-def _keep_environment() -> dict[str, str]:
-    """The trainer sees no secret of ours."""
-    kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
-    return kept | {"BITUNE_PARENT_PIPE": "1", "PYTHONUNBUFFERED": "1"}

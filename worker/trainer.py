@@ -67,7 +67,13 @@ class Training:
     def run(self, devices: list[str]) -> None:
         storing = Storing(lambda line: self._ending.outwait(lambda: self._store_checkpoint(line)))
         try:
-            process = TrainerProcess(self._work_dir, self._trainer_job, devices=devices, on_progress=self._beat.report)
+            process = TrainerProcess(
+                self._work_dir,
+                self._trainer_job,
+                devices=devices,
+                spares=self._context.spares,
+                on_progress=self._beat.report,
+            )
             with attended(process, self._context, self._beat):
                 self._take_lines(process, storing)
             self._settle(process, storing)

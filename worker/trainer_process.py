@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.trainer_protocol import LINES_FIFO, TASK_FILE, Line, Progress, Task, decode_line
 from worker.ranks import KILL_SECONDS, Ranks
+from worker.spares import Spares
 
 POLL_SECONDS = 0.2
 READ_BYTES = 65_536
@@ -25,6 +26,7 @@ class TrainerProcess:
         task: Task,
         *,
         devices: list[str],
+        spares: Spares,
         on_progress: Callable[[Progress], None],
         kill_seconds: float = KILL_SECONDS,
     ) -> None:
@@ -40,7 +42,7 @@ class TrainerProcess:
         # Holding a write end too, the reader never sees an end of file before the processes are gone.
         self._fifo = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
         try:
-            self._ranks = Ranks(work_dir, self.log_path, devices, kill_seconds=kill_seconds)
+            self._ranks = Ranks(work_dir, self.log_path, devices, spares, kill_seconds=kill_seconds)
         except BaseException:
             os.close(self._fifo)
             raise

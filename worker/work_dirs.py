@@ -18,27 +18,27 @@ class WorkDirs:
 
     def __init__(self, root: Path, worker_id: str) -> None:
         self._root = root.absolute()
-        self._own = self._root / worker_id
+        self.own = self._root / worker_id
         self._lock: TextIO | None = None
 
     def open(self) -> None:
-        new = self._own.with_suffix(NEW)
+        new = self.own.with_suffix(NEW)
         new.mkdir(parents=True)
         self._lock = _try_lock(new)
-        new.rename(self._own)  # from the first moment under this name it is locked
+        new.rename(self.own)  # from the first moment under this name it is locked
         for path in self._root.iterdir():
             if path.suffix != NEW:
                 _remove_if_lost(path)
 
     def close(self) -> None:
-        shutil.rmtree(self._own, ignore_errors=True)
+        shutil.rmtree(self.own, ignore_errors=True)
         if self._lock is not None:
             self._lock.close()
 
     @contextmanager
     def attempt(self, held: Claim) -> Iterator[Path]:
         """A folder of this attempt alone, gone when it ends."""
-        path = self._own / f"{held.run_id}-{held.attempt}"
+        path = self.own / f"{held.run_id}-{held.attempt}"
         path.mkdir()
         try:
             yield path

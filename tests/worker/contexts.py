@@ -8,6 +8,7 @@ from core.settings import Settings
 from core.storage import Storage
 from worker.context import WorkerContext
 from worker.gpus import GpuPool
+from worker.spares import Spares
 from worker.work_dirs import WorkDirs
 
 
@@ -22,4 +23,5 @@ def make_context(
         worker_id=worker_id,
         work_dirs=WorkDirs(work_dir, worker_id),
         gpus=GpuPool([]),
+        spares=Spares(work_dir),
     )

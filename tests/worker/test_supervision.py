@@ -31,7 +31,7 @@ def test_trainer_that_says_nothing_is_killed(
     session.commit()
     context = make_context(settings.model_copy(update={"stall_seconds": 0.2}), sessions, tmp_path)
     job = make_job(tmp_path, make_spec(VANILLA))
-    process = TrainerProcess(tmp_path, job, devices=[], on_progress=lambda _: None)
+    process = TrainerProcess(tmp_path, job, devices=[], spares=context.spares, on_progress=lambda _: None)
 
     with Heartbeat(context, held) as beat, attended(process, context, beat):
         wait_until(lambda: not process.is_alive(), seconds=10)  # before it can say its first word
@@ -63,7 +63,9 @@ def test_gpu_of_a_trainer_that_cannot_be_killed_is_withheld(
         assert loan is not None
         kill = os.killpg
         monkeypatch.setattr("os.killpg", lambda *_: None)
-        process = TrainerProcess(tmp_path, job, devices=[""], on_progress=lambda _: None, kill_seconds=0.5)
+        process = TrainerProcess(
+            tmp_path, job, devices=[""], spares=context.spares, on_progress=lambda _: None, kill_seconds=0.5
+        )
         with Heartbeat(context, loan.held) as beat, attended(process, context, beat):
             wait_until(lambda: not process.is_alive(), seconds=10)
 

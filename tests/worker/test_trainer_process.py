@@ -12,6 +12,7 @@ from core.trainer_protocol import ExitCode, Line, Metrics, Progress
 from tests.conditions import wait_until
 from tests.core.training.jobs import BI_TUNING, make_job, make_spec
 from tests.trainers import find_trainer_pids
+from worker.spares import Spares
 from worker.trainer_process import TrainerProcess
 
 NO_GPUS = ["", ""]
@@ -25,7 +26,7 @@ class Watched:
         self.steps = 0
         self.status: int | None = None  # once it is closed
         job = make_job(work_dir, make_spec(BI_TUNING, epochs=epochs))
-        self.process = TrainerProcess(work_dir, job, devices=NO_GPUS, on_progress=self._take)
+        self.process = TrainerProcess(work_dir, job, devices=NO_GPUS, spares=Spares(work_dir), on_progress=self._take)
 
     def _take(self, line: Progress) -> None:
         if line.stage == "training":
@@ -83,6 +84,6 @@ def test_rank_that_cannot_be_started_leaves_none_behind(tmp_path: Path) -> None:
     job = make_job(tmp_path, make_spec(BI_TUNING))
 
     with pytest.raises(ValueError, match="null byte"):
-        TrainerProcess(tmp_path, job, devices=["", "\0"], on_progress=lambda _: None)
+        TrainerProcess(tmp_path, job, devices=["", "\0"], spares=Spares(tmp_path), on_progress=lambda _: None)
 
     assert find_trainer_pids(tmp_path) == []
