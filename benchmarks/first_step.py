@@ -2,6 +2,8 @@
 
 The service as it is deployed, on servers of its own; 200 solar cells, one epoch. Cold is the first job of a host:
 dataset and weights have to be fetched and the pictures decoded. Warm is the next one of the same dataset and seed.
+Each is posted as soon as the one before has ended, or `--rest-seconds` later, when a spare trainer is ready; without
+spares: BITUNE_SPARE_TRAINERS=false.
 """
 
 import argparse
@@ -49,7 +51,10 @@ def main() -> None:
                 base_url=url, headers={"Authorization": f"Bearer {secret}"}, trust_env=False, timeout=60
             )
             dataset_id = _import_cells(client, options.pictures)
-            runs = [_run_job(client, settings, worker_log, dataset_id) for _ in range(1 + options.warm_jobs)]
+            runs = []
+            for _ in range(1 + options.warm_jobs):
+                time.sleep(options.rest_seconds)  # what is measured: a host that has nothing to do
+                runs.append(_run_job(client, settings, worker_log, dataset_id))
     cold, *warm = runs
     medians = {stage: median(run[stage] for run in warm) for stage in cold}
     _report(cold, medians)
@@ -158,6 +163,7 @@ def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=int, default=200)
     parser.add_argument("--warm-jobs", type=int, default=3)
+    parser.add_argument("--rest-seconds", type=float, default=0.0)
     return parser.parse_args()
 
 
