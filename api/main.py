@@ -28,7 +28,7 @@ from api.schemas.common import Problem
 from api.services import Services
 from api.shared_reads import SharedReads
 from api.unread_bodies import UnreadBodyLayer
-from core.db.session import SessionFactory, make_engine, make_session_factory
+from core.db.session import SessionFactory, make_engine, make_lookup_session_factory, make_session_factory
 from core.dispatch import Dispatcher
 from core.health import Probes, list_checks
 from core.keys import Principal, authenticate
@@ -46,17 +46,17 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     settings = settings or Settings()
     configure_logging(settings.log_level)
     services = _make_services(settings)
-    return add_layers(_make_fastapi(services), settings, services.sessions, services.rate_limiter)
+    return add_layers(_make_fastapi(services), settings, services.lookups, services.rate_limiter)
 
 
-def add_layers(app: FastAPI, settings: Settings, sessions: SessionFactory, limiter: RateLimiter) -> ASGIApp:
+def add_layers(app: FastAPI, settings: Settings, lookups: SessionFactory, limiter: RateLimiter) -> ASGIApp:
     """What every request passes before its route."""
     limits = BodyLimits(
         upload_bytes=settings.max_upload_bytes,
         predict_bytes=settings.max_predict_bytes,
         json_bytes=settings.max_json_bytes,
     )
-    authenticate_key = partial(_authenticate, sessions, settings.quota_requests_per_second)
+    authenticate_key = partial(_authenticate, lookups, settings.quota_requests_per_second)
     gate = GateLayer(app, authenticate=authenticate_key, limiter=limiter, limits=limits)
     deadline = DeadlineLayer(gate, Deadlines(predict_seconds=settings.predict_timeout_seconds))
     return RequestIdLayer(UnreadBodyLayer(deadline))
@@ -76,6 +76,7 @@ def _make_services(settings: Settings) -> Services:
         settings=settings,
         engine=engine,
         sessions=sessions,
+        lookups=make_lookup_session_factory(engine),
         session_slots=asyncio.Semaphore(settings.database_pool_size),
         run_watch=RunWatch(sessions),
         shared_reads=SharedReads(),
@@ -132,6 +133,6 @@ def _get_document(app: FastAPI) -> Document:
     return app.openapi_schema
 
 
-def _authenticate(sessions: SessionFactory, requests_per_second: int | None, secret: str) -> Principal:
-    with sessions.begin() as session:
+def _authenticate(lookups: SessionFactory, requests_per_second: int | None, secret: str) -> Principal:
+    with lookups() as session:
         return authenticate(session, secret, requests_per_second=requests_per_second)

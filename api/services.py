@@ -28,6 +28,7 @@ class Services:
     settings: Settings
     engine: Engine
     sessions: SessionFactory
+    lookups: SessionFactory  # for single statements
     session_slots: asyncio.Semaphore  # of requests that keep a session from one thread to the next
     run_watch: RunWatch
     shared_reads: SharedReads

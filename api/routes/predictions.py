@@ -135,7 +135,7 @@ async def _find_model(services: Services, project_id: str, reference: str) -> st
     """Asked for every request, so that a deleted model is gone at once; those that ask at a time ask together."""
 
     def find() -> str:
-        with services.sessions() as session:
+        with services.lookups() as session:
             return models.find_servable(session, project_id, reference)
 
     return await services.shared_reads.read(("servable", project_id, reference), find)

@@ -41,6 +41,11 @@ def make_session_factory(engine: Engine) -> SessionFactory:
     return sessionmaker(engine, expire_on_commit=False)
 
 
+def make_lookup_session_factory(engine: Engine) -> SessionFactory:
+    """For single statements that every request makes: each is its own transaction, two round trips less."""
+    return sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False)
+
+
 def is_about_nul(error: DataError) -> bool:
     """Whether a text holds the one character that PostgreSQL keeps in none."""
     return isinstance(error.orig, psycopg.Error) and error.orig.sqlstate in NUL_STATES
