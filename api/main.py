@@ -17,7 +17,7 @@ from api.errors import add_error_handlers
 from api.layers import BodyLimits, GateLayer, RequestIdLayer
 from api.limits import RateLimiter
 from api.model_cache import ModelCache
-from api.model_loading import make_loader
+from api.model_loading import ModelLoader
 from api.openapi import Document
 from api.picture_fetcher import PictureFetcher
 from api.picture_gate import PictureGate
@@ -90,7 +90,7 @@ def _make_services(settings: Settings) -> Services:
         picture_fetcher=PictureFetcher.from_settings(settings),
         model_cache=ModelCache(
             capacity_bytes=settings.model_cache_bytes,
-            load=make_loader(settings, sessions=sessions, storage=storage),
+            load=ModelLoader(settings, sessions=sessions, storage=storage),
             batcher=Batcher(max_batch=settings.predict_batch_size),
         ),
     )

@@ -20,8 +20,8 @@ from benchmarks.gpu_runs import Runs, Size, try_runs
 from benchmarks.step_costs import Cost, measure
 from benchmarks.stepping import Shape
 from core.inference.classifier import create_backbone
+from core.inference.freed_memory import keep_freed_memory
 from core.training.determinism import make_deterministic
-from core.training.memory import keep_freed_memory
 
 RESULT_FILE = "gpu_suite.json"
 

@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from benchmarks.step_costs import Cost, measure
 from benchmarks.stepping import Shape
 from core.inference.classifier import create_backbone
+from core.inference.freed_memory import keep_freed_memory
 from core.training.determinism import make_deterministic
-from core.training.memory import keep_freed_memory
 
 SOUGHT_RATIO = 1.40
 console = Console(stderr=True)

@@ -19,6 +19,7 @@ from core.dataset_index import INDEX_FILE, read_index
 from core.inference.backbone_catalog import describe_backbone
 from core.inference.classifier import Classifier, create_backbone
 from core.inference.exported_network import frame
+from core.inference.freed_memory import keep_freed_memory
 from core.inference.normalize import Normalizer
 from core.inference.preprocessing import make_preprocessing
 from core.ingest.facts import gather_facts
@@ -31,7 +32,6 @@ from core.training.course import Course
 from core.training.data import SampleSet, SplitSamples
 from core.training.determinism import make_deterministic
 from core.training.evaluation import compute_outputs
-from core.training.memory import keep_freed_memory
 from core.training.plan import Plan
 from core.training.ranks import join_ranks
 from core.training.recorder import open_silent_recorder

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
+from core.inference.freed_memory import keep_freed_memory
 from core.trainer_protocol import WAIT_FLAG
-from core.training.memory import keep_freed_memory
 from core.training.parent import follow_parent
 from core.training.run import run
 from core.training.spare import wait_for_assignment
