@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmarks.predict.figures import find_percentile
@@ -50,7 +51,7 @@ def decode(content: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
 
 def _measure_floor(task: FloorTask) -> Floor:
     card = task.files.read_card()
-    predictor = Predictor.load(task.files.weights, card, device=task.device)
+    predictor = Predictor.load(task.files.weights, card, device=torch.device(task.device))
     contents = itertools.cycle(read_pictures(task.pictures))
     run = partial(_run_batches, predictor, card.preprocessing, contents)
     cores = len(os.sched_getaffinity(0))

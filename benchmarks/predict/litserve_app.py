@@ -31,7 +31,7 @@ class PredictApi(litserve.LitAPI):  # type: ignore[misc]  # not installed where 
         torch.set_num_threads(self._threads)
         card = self._files.read_card()
         self._preprocessing = card.preprocessing
-        self._predictor = Predictor.load(self._files.weights, card, device=device)
+        self._predictor = Predictor.load(self._files.weights, card, device=torch.device(device))
 
     def decode_request(
         self, request: Annotated[bytes, Body(media_type="application/octet-stream")]
