@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from core.dataset_index import SHARDS_DIR, IndexEntry
 from core.errors import InvalidInputError
 from core.images import ImageError, ImageLimits, decode_rgb
+from core.inference.preprocessing import Preprocessing, prepare
 
 
 def read_original(dataset_dir: Path, entry: IndexEntry) -> Image.Image:
@@ -20,3 +23,11 @@ def read_original(dataset_dir: Path, entry: IndexEntry) -> Image.Image:
         raise InvalidInputError(
             "sample_unreadable", f"{entry.path}: {exc.message}", hint="import the dataset again"
         ) from exc
+
+
+def read_square(dataset_dir: Path, entry: IndexEntry, preprocessing: Preprocessing) -> NDArray[np.uint8] | None:
+    """(S, S, 3), what predict makes of the same bytes; None where they are no picture any more."""
+    try:
+        return prepare(read_original(dataset_dir, entry), preprocessing)
+    except InvalidInputError:
+        return None

@@ -10,16 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from core.dataset_index import INDEX_FILE, IndexEntry, read_index
-from core.errors import InvalidInputError
 from core.inference.model_card import WEIGHTS_FILE, ModelCard, Parity
 from core.inference.predictor import Predictor
-from core.inference.preprocessing import Preprocessing, prepare
+from core.inference.preprocessing import Preprocessing
 from core.training.data import SampleSet
-from core.training.originals import read_original
+from core.training.originals import read_square
+from core.training.spread import spread
 
 MAX_PICTURES = 64
 TIE = 0.01  # labels whose probabilities are this near to each other, relatively, may change places by rounding
@@ -49,7 +48,7 @@ def measure_parity(
     predictor = Predictor.load(weights_dir / WEIGHTS_FILE, card)
     entries = read_index(dataset_dir / INDEX_FILE)
     deviations = []
-    for place in spread(len(evaluated.samples)):
+    for place in spread(len(evaluated.samples), MAX_PICTURES):
         answer = _predict(predictor, card.preprocessing, dataset_dir, entries[evaluated.samples.rows[place]])
         deviations.append(UNREADABLE if answer is None else _compare(answer, evaluated.probabilities[place]))
         on_batch()
@@ -60,18 +59,10 @@ def measure_parity(
     )
 
 
-def spread(count: int) -> NDArray[np.int64]:
-    """Places among `count`, the first and the last with them: all of them where they are few."""
-    return np.linspace(0, count - 1, min(MAX_PICTURES, count)).round().astype(np.int64)
-
-
 def _predict(predictor: Predictor, preprocessing: Preprocessing, dataset_dir: Path, entry: IndexEntry) -> Tensor | None:
     """Probabilities (C,); None where the picture, which was readable when it was imported, is not so any more."""
-    try:
-        image = read_original(dataset_dir, entry)
-    except InvalidInputError:
-        return None
-    return torch.from_numpy(predictor.predict(prepare(image, preprocessing)[np.newaxis]).probabilities[0])
+    square = read_square(dataset_dir, entry, preprocessing)
+    return None if square is None else torch.from_numpy(predictor.predict(square[np.newaxis]).probabilities[0])
 
 
 def _compare(answer: Tensor, expected: Tensor) -> _Deviation:

@@ -10,7 +10,7 @@ from core.inference.predictor import Predictor
 from core.trainer_protocol import Line, Note, TrainerJob
 from core.training.data import load_samples
 from core.training.errors import InterruptedTraining
-from core.training.parity import MAX_PICTURES, Evaluated, measure_parity, spread
+from core.training.parity import Evaluated, measure_parity
 from tests.cards import make_card
 from tests.core.training.jobs import BI_TUNING, VANILLA, make_dataset, make_job, make_spec, read_card, run_job
 from tests.core.training.trainers import ignore
@@ -115,13 +115,6 @@ def test_stop_while_predict_is_tried_only_repeats_the_end(tmp_path: Path) -> Non
 
     assert [line.type for line in lines] == ["finished"]
     assert read_card(job).parity is not None
-
-
-def test_few_pictures_are_all_taken_and_many_evenly() -> None:
-    assert spread(3).tolist() == [0, 1, 2]
-    places = spread(1000)
-    assert (len(places), places[0], places[-1]) == (MAX_PICTURES, 0, 999)
-    assert set(np.diff(places).tolist()) == {15, 16}
 
 
 def test_card_of_before_is_loaded() -> None:
