@@ -65,7 +65,7 @@ class PredictionOut(ApiModel):
         None, description="With `coverage`: labels that together hold the true one as often as asked, likeliest first"
     )
     unknown_score: float | None = Field(
-        None, description="How unlike all that the model learned from, 0 to 2; null for models without keys"
+        None, description="How unlike the training pictures, from 0 to 2; null for models that were trained before"
     )
     is_unknown: bool | None = Field(
         None, description="Whether the score is above that of 95 % of the validation pictures; null without a score"

@@ -118,7 +118,7 @@ def _predict(job: TrainerJob, state: State, samples: SampleSet) -> Tensor:
     weights = state.finished_weights[0]
     backbone = create_backbone(job.backbone.name)
     classifier = Classifier(backbone, num_features=job.backbone.num_features, num_classes=len(job.classes))
-    network = frame(classifier, job.spec.method, weights)
+    network = frame(classifier, weights)
     network.load_state_dict(weights)
     network.eval().to(device)
     normalize = Normalizer(make_preprocessing(job.backbone, job.spec.training.image_size), device)

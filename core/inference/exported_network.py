@@ -1,4 +1,4 @@
-"""What `weights.safetensors` holds: a classifier and, of Bi-tuning, what tells unknown pictures."""
+"""What `weights.safetensors` holds: a classifier, and what tells unknown pictures."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from core.inference.classifier import Classifier
 from core.inference.novelty import Novelty, create_novelty
-from core.specs import ResolvedMethodSpec
 
 
 class Outputs(NamedTuple):
@@ -33,7 +32,7 @@ class ExportedNetwork(nn.Module):
         return Outputs(self.head(features), scores)
 
 
-def frame(classifier: Classifier, method: ResolvedMethodSpec, state: dict[str, Tensor]) -> ExportedNetwork:
+def frame(classifier: Classifier, state: dict[str, Tensor]) -> ExportedNetwork:
     """The network that `state` can be loaded into; its classifier is the one given."""
-    novelty = create_novelty(state, method, classifier.head.in_features)
+    novelty = create_novelty(state, classifier.head.in_features)
     return ExportedNetwork(classifier, None if novelty is None else novelty.to(classifier.head.weight.device))

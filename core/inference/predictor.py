@@ -47,7 +47,7 @@ class Predictor:
             create_backbone(card.backbone), num_features=card.num_features, num_classes=len(card.classes)
         )
         state = load_file(weights)
-        network = frame(classifier, card.spec.method, state)
+        network = frame(classifier, state)
         _check_state(state, network.state_dict())
         if card.unknown_threshold is not None and network.novelty is None:
             raise ValueError("the card has a threshold for unknown pictures, and the weights hold no keys")

@@ -63,7 +63,7 @@ class State:
     """All that a resumed run needs beside method and optimizer."""
 
     counters: Counters = field(default_factory=Counters)
-    best_weights: Weights = field(default_factory=dict)  # of an ExportedNetwork, at the best epoch so far
+    best_weights: Weights = field(default_factory=dict)  # of the classifier, at the best epoch so far
     finished_weights: list[Weights] = field(default_factory=list)  # the best of the contenders before
 
     def update(self, **changes: object) -> None:

@@ -10,7 +10,7 @@ from core.inference.conformal import compute_scores
 from core.inference.exported_network import frame
 from core.inference.model_card import Evaluation
 from core.inference.normalize import Normalizer
-from core.inference.novelty import find_unknown_threshold
+from core.inference.novelty import KEYS_NAME, find_unknown_threshold
 from core.inference.preprocessing import make_preprocessing
 from core.trainer_protocol import Finished, TrainerJob
 from core.training.artifact import Artifact, Calibration, add_parity, read_card, write_artifact
@@ -19,6 +19,7 @@ from core.training.data import SampleSet, SplitSamples
 from core.training.evaluation import compute_outputs
 from core.training.evaluation_report import Answers, compare, report
 from core.training.journal import Journal
+from core.training.novelty_keys import compute_keys, read_squares
 from core.training.parity import Evaluated, measure_parity
 from core.training.statistics import fit_temperature
 
@@ -28,11 +29,12 @@ def conclude(
 ) -> Finished:
     """Of all contenders the first is the model; the others are what it is compared to. `on_batch` may raise."""
     examiner = _Examiner(job, on_batch)
-    weights, best = state.finished_weights[0], state.counters.finished[0]
+    (model, *baselines), best = state.finished_weights, state.counters.finished[0]
+    weights = examiner.remember(model, samples.train)
     validation = examiner.ask(weights, samples.val)
     calibration = _calibrate(validation)
     temperature = calibration.temperature
-    answers = [examiner.ask(weights, samples.held_out) for weights in state.finished_weights]
+    answers = [examiner.ask(each, samples.held_out) for each in (weights, *baselines)]
     evaluation = _evaluate(job, samples, answers, temperature)
     metrics = _gather_metrics(best, evaluation)
     directory = job.output_dir / "artifact"
@@ -85,12 +87,23 @@ class _Examiner:
             create_backbone(job.backbone.name), num_features=job.backbone.num_features, num_classes=len(job.classes)
         )
         self._classifier.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-        self._method = job.spec.method
-        self._normalize = Normalizer(make_preprocessing(job.backbone, job.spec.training.image_size), device)
+        self._device = device
+        self._dataset_dir = job.dataset_dir
+        self._preprocessing = make_preprocessing(job.backbone, job.spec.training.image_size)
+        self._normalize = Normalizer(self._preprocessing, device)
         self._on_batch = on_batch
 
+    def remember(self, weights: Weights, samples: SampleSet) -> Weights:
+        """With keys of samples that the model learned from, where any is still readable."""
+        self._classifier.load_state_dict(weights)
+        squares = read_squares(self._dataset_dir, samples, self._preprocessing)
+        keys = compute_keys(
+            self._classifier.backbone, squares, self._normalize, device=self._device, on_batch=self._on_batch
+        )
+        return weights if keys is None else weights | {KEYS_NAME: keys}
+
     def ask(self, weights: Weights, samples: SampleSet) -> Answers:
-        network = frame(self._classifier, self._method, weights)
+        network = frame(self._classifier, weights)
         network.load_state_dict(weights)
         outputs = compute_outputs(network, samples, self._normalize, on_batch=self._on_batch)
         return Answers(outputs.logits, samples.labels, outputs.unknown_scores)

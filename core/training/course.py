@@ -10,6 +10,7 @@ from core.training.contenders import build_contender
 from core.training.data import SplitSamples
 from core.training.errors import InterruptedTraining
 from core.training.journal import Journal
+from core.training.novelty_keys import choose_places
 from core.training.plan import Plan
 from core.training.ranks import Ranks
 from core.training.recorder import Recorder
@@ -41,7 +42,7 @@ class Course:
             self._plan,
             self._contenders,
             val_samples=len(samples.val),
-            final_samples=len(samples.held_out) * len(self._contenders),
+            final_samples=len(samples.held_out) * len(self._contenders) + len(choose_places(samples.train.labels)),
         )
         self._writer = CheckpointWriter(
             job.output_dir / "checkpoints", self._journal, ranks, interval_seconds=job.checkpoint_interval_seconds

@@ -34,7 +34,7 @@ class Journal:
         self._contenders = contenders
         self._plan = plan
         self._val_samples = val_samples  # evaluated after every epoch
-        self._final_samples = final_samples  # evaluated once, at the end
+        self._final_samples = final_samples  # evaluated or remembered once, at the end
         self._pace = Pace()
         self._started_at = time.monotonic()
 

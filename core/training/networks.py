@@ -10,7 +10,6 @@ from torch.nn import functional
 from core.errors import InvalidInputError
 from core.inference.backbone_weights import load_backbone
 from core.inference.classifier import Classifier
-from core.inference.novelty import create_projector
 from core.specs import BackboneDescription, ResolvedBiTuningSpec
 
 HEAD_STD = 0.01
@@ -33,18 +32,19 @@ class Encoder(nn.Module):
 
 
 def build_projector(num_features: int, spec: ResolvedBiTuningSpec, generator: torch.Generator) -> nn.Sequential:
-    """(B, d) to (B, L), drawn from the generator, the last layer first."""
-    projector = create_projector(num_features, spec)
-    for layer in reversed(projector):
-        if isinstance(layer, nn.Linear):
-            _draw_linear(layer, generator)
-    return projector
+    """(B, d) to (B, L): one layer as in the authors' code, or MoCo v2's two (arXiv 2003.04297)."""
+    layers: list[nn.Module] = [_make_linear(num_features, spec.projection_dim, generator)]
+    if spec.projector == "mlp":
+        layers = [_make_linear(num_features, num_features, generator), nn.ReLU(), *layers]
+    return nn.Sequential(*layers)
 
 
-def _draw_linear(linear: nn.Linear, generator: torch.Generator) -> None:
-    bound = linear.in_features**-0.5  # what torch draws a linear layer from
+def _make_linear(width: int, out_width: int, generator: torch.Generator) -> nn.Linear:
+    linear = nn.Linear(width, out_width)
+    bound = width**-0.5  # what torch draws a linear layer from
     nn.init.uniform_(linear.weight, -bound, bound, generator=generator)
     nn.init.uniform_(linear.bias, -bound, bound, generator=generator)
+    return linear
 
 
 def extend(features: Tensor) -> Tensor:

@@ -203,7 +203,7 @@ class Trainer:
         has_gained = best is None or better.accuracy > best.accuracy
         if best is None or (better.accuracy, -better.loss) > (best.accuracy, -best.loss):
             best = BestEpoch(epoch=epoch, encoder=encoder, accuracy=better.accuracy, loss=better.loss)
-            weights = self._method.export(encoder)
+            weights = self._method.candidates[encoder].state_dict()
             self._state.best_weights = {name: value.detach().clone() for name, value in weights.items()}
         self._state.update(
             best=best,

@@ -11,21 +11,16 @@ from core.inference.model_card import ModelCard
 from core.storage import Storage
 from tests.api.served_models import make_state, store_model
 from tests.cards import make_card
-from tests.core.training.jobs import BI_TUNING, describe, make_spec
+from tests.core.training.jobs import describe
 from tests.pictures import encode, make_picture
 
 PICTURES = [("files", encode(make_picture(seed, (40, 40)))) for seed in range(3)]
 
 
 def make_keyed(threshold: float) -> tuple[ModelCard, dict[str, torch.Tensor]]:
-    width = BI_TUNING.projection_dim
-    update = {"spec": make_spec(BI_TUNING), "unknown_threshold": threshold}
-    novelty = {
-        "novelty.projector.0.weight": torch.randn(width, describe().num_features),
-        "novelty.projector.0.bias": torch.zeros(width),
-        "novelty.keys": functional.normalize(torch.randn(6, width), dim=1),
-    }
-    return make_card("a", "b").model_copy(update=update), make_state(2) | novelty
+    keys = functional.normalize(torch.randn(6, describe().num_features), dim=1).half()
+    card = make_card("a", "b").model_copy(update={"unknown_threshold": threshold})
+    return card, make_state(2) | {"novelty.keys": keys}
 
 
 def predict(client: httpx.Client, model_id: str) -> list[dict[str, object]]:

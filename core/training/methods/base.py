@@ -6,7 +6,6 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from core.inference.classifier import Classifier
-from core.inference.exported_network import ExportedNetwork
 from core.specs import EncoderName
 from core.trainer_protocol import Note
 from core.training.ranks import Ranks
@@ -41,10 +40,6 @@ class Method(nn.Module, ABC):
     def candidates(self) -> dict[EncoderName, Classifier]:
         """What is validated; the better is exported."""
         return {"query": self.classifier}
-
-    def export(self, encoder: EncoderName) -> dict[str, Tensor]:
-        """The state of the ExportedNetwork that one of the candidates would be; it may change with the next step."""
-        return ExportedNetwork(self.candidates[encoder]).state_dict()
 
     @property
     def notes(self) -> list[Note]:

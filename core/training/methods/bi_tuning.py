@@ -14,8 +14,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from core.inference.classifier import Classifier
-from core.inference.exported_network import ExportedNetwork
-from core.inference.novelty import Novelty
 from core.specs import EncoderName, ResolvedBiTuningSpec
 from core.trainer_protocol import Note
 from core.training.losses import CrossEntropy, categorical_contrastive_loss, contrastive_cross_entropy
@@ -24,8 +22,6 @@ from core.training.methods.key_queue import KeyQueue
 from core.training.methods.negatives import Candidates, count_candidates, draw_candidates
 from core.training.networks import Encoder
 from core.training.ranks import Ranks
-
-MAX_EXPORTED_KEYS = 16_384  # of a model, or one a class where there are more classes
 
 
 class Keys(NamedTuple):
@@ -80,12 +76,6 @@ class BiTuning(Method):
     def candidates(self) -> dict[EncoderName, Classifier]:
         """The key encoder is an average of the query encoder over the last steps, and may be the better of the two."""
         return {"query": self.query.classifier, "key": self.key.classifier}
-
-    def export(self, encoder: EncoderName) -> dict[str, Tensor]:
-        """With what the queue holds now, evenly many keys of each class."""
-        exported = {"query": self.query, "key": self.key}[encoder]
-        keys = self.projection_queue.read_newest(max(1, MAX_EXPORTED_KEYS // self.num_classes))
-        return ExportedNetwork(exported.classifier, Novelty(exported.projector, keys)).state_dict()
 
     @property
     def notes(self) -> list[Note]:

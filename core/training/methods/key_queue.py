@@ -31,13 +31,6 @@ class KeyQueue(nn.Module):
         """(C, K) bool: slots fill from the first on, so the count says which are filled."""
         return torch.arange(self.queue_size, device=self.counts.device) < self.counts.unsqueeze(1)
 
-    def read_newest(self, count: int) -> Tensor:
-        """The last keys (M, D) of each class, the newest first, at most `count` of it."""
-        ages = torch.arange(min(count, self.queue_size), device=self.counts.device)
-        slots = (self.pointers.unsqueeze(1) - 1 - ages) % self.queue_size  # (C, count)
-        classes = torch.arange(self.num_classes, device=self.counts.device).unsqueeze(1)
-        return self.keys[classes, slots][ages < self.counts.unsqueeze(1)]
-
     @torch.no_grad()
     def enqueue(self, keys: Tensor, labels: Tensor) -> None:
         """Appends keys (B, D) to the queues of their labels (B,) in batch order; of more than K the last stay."""

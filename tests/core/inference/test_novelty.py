@@ -1,18 +1,16 @@
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional
 
 from core.inference.novelty import FALSE_ALARM_RATE, Novelty, create_novelty, find_unknown_threshold
-from tests.core.training.jobs import BI_TUNING, VANILLA
 
 WIDTH = 4
 
 
 def make_novelty(keys: Tensor) -> Novelty:
-    """Features are their own projections."""
-    projector = nn.Sequential(nn.Identity())
-    return Novelty(projector, nn.functional.normalize(keys, dim=1))
+    return Novelty(functional.normalize(keys, dim=1))
 
 
 def twin(features: Tensor, keys: Tensor) -> list[float]:
@@ -60,11 +58,15 @@ def test_threshold_is_not_below_the_score_that_made_it() -> None:
     assert find_unknown_threshold(scores) >= float(scores.max())
 
 
-def test_methods_and_models_without_keys_have_none() -> None:
-    keys = {"novelty.keys": torch.zeros(5, BI_TUNING.projection_dim)}
+def test_model_without_keys_has_none() -> None:
+    assert create_novelty({"head.bias": torch.zeros(2)}, WIDTH) is None
 
-    assert create_novelty({}, BI_TUNING, WIDTH) is None
-    assert create_novelty(keys, VANILLA, WIDTH) is None
-    novelty = create_novelty(keys, BI_TUNING, WIDTH)
+
+def test_short_keys_are_computed_with_in_float32() -> None:
+    keys = functional.normalize(torch.randn(5, WIDTH, generator=torch.Generator().manual_seed(0)), dim=1).half()
+    novelty = create_novelty({"novelty.keys": keys}, WIDTH)
+
     assert novelty is not None
-    assert novelty(torch.randn(3, WIDTH)).shape == (3,)
+    novelty.load_state_dict({"keys": keys})
+    assert novelty(keys.float()).dtype == torch.float32
+    assert torch.equal(novelty.keys, keys.float())

@@ -12,7 +12,7 @@ from core.inference.exported_network import frame
 from core.inference.model_card import ModelCard
 from core.inference.predictor import Predictor
 from tests.cards import make_card
-from tests.core.training.jobs import BACKBONE, BI_TUNING, IMAGE_SIZE, describe, make_spec
+from tests.core.training.jobs import BACKBONE, IMAGE_SIZE, describe
 
 
 @pytest.fixture
@@ -71,22 +71,19 @@ def test_weights_of_other_classes_are_refused(weights: Path) -> None:
         Predictor.load(weights, make_card("a", "b"))
 
 
-def add_keys(weights: Path, *, width: int = 8) -> Path:
+NUM_FEATURES = describe().num_features
+
+
+def add_keys(weights: Path, *, width: int = NUM_FEATURES) -> Path:
     """The same classifier, of a model that can tell unknown pictures."""
-    generator = torch.Generator().manual_seed(1)
-    num_features = describe().num_features
-    novelty = {
-        "novelty.keys": functional.normalize(torch.randn(6, width, generator=generator), dim=1),
-        "novelty.projector.0.weight": torch.randn(width, num_features, generator=generator),
-        "novelty.projector.0.bias": torch.zeros(width),
-    }
+    keys = functional.normalize(torch.randn(6, width, generator=torch.Generator().manual_seed(1)), dim=1)
     path = weights.with_name("with_keys.safetensors")
-    save_file(load_file(weights) | novelty, path)
+    save_file(load_file(weights) | {"novelty.keys": keys.half()}, path)
     return path
 
 
 def make_keyed_card(threshold: float | None = 0.5) -> ModelCard:
-    return make_card("a", "b", "c").model_copy(update={"spec": make_spec(BI_TUNING), "unknown_threshold": threshold})
+    return make_card("a", "b", "c").model_copy(update={"unknown_threshold": threshold})
 
 
 def make_pixels(count: int) -> NDArray[np.uint8]:
@@ -109,7 +106,7 @@ def test_backbone_runs_once_for_both(weights: Path) -> None:
     state = load_file(add_keys(weights))
     runs: list[int] = []
     classifier.backbone.register_forward_hook(lambda *_: runs.append(1))
-    predictor = Predictor(frame(classifier, BI_TUNING, state), make_keyed_card(), torch.device("cpu"))
+    predictor = Predictor(frame(classifier, state), make_keyed_card(), torch.device("cpu"))
     runs.clear()
 
     assert predictor.predict(make_pixels(2)).unknown_scores is not None
@@ -120,7 +117,7 @@ def test_size_counts_the_keys(weights: Path) -> None:
     plain = Predictor.load(weights, make_card("a", "b", "c"))
     keyed = Predictor.load(add_keys(weights), make_keyed_card())
 
-    assert keyed.size_bytes - plain.size_bytes == 4 * (6 * 8 + 8 * describe().num_features + 8)
+    assert keyed.size_bytes - plain.size_bytes == 4 * 6 * NUM_FEATURES
 
 
 def test_threshold_without_keys_is_refused(weights: Path) -> None:
@@ -128,8 +125,6 @@ def test_threshold_without_keys_is_refused(weights: Path) -> None:
         Predictor.load(weights, make_keyed_card())
 
 
-def test_keys_of_another_width_or_method_are_refused(weights: Path) -> None:
-    with pytest.raises(ValueError, match=r"novelty\.keys is \(6, 4\), not \(6, 8\)"):
+def test_keys_of_another_width_are_refused(weights: Path) -> None:
+    with pytest.raises(ValueError, match=rf"novelty\.keys is \(6, 4\), not \(6, {NUM_FEATURES}\)"):
         Predictor.load(add_keys(weights, width=4), make_keyed_card())
-    with pytest.raises(ValueError, match=r"novelty\.keys is \(6, 8\), not None"):
-        Predictor.load(add_keys(weights), make_card("a", "b", "c"))

@@ -1,4 +1,3 @@
-import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,11 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.inference.classifier import Classifier
-from core.inference.exported_network import frame
-from core.specs import EncoderName, ResolvedBiTuningSpec
+from core.specs import ResolvedBiTuningSpec
 from core.training.losses import CrossEntropy
 from core.training.methods.base import Batch
-from core.training.methods.bi_tuning import MAX_EXPORTED_KEYS, BiTuning
+from core.training.methods.bi_tuning import BiTuning
 from core.training.networks import build_classifier
 from core.training.ranks import Ranks
 from tests.core.training.jobs import describe, make_weights
@@ -219,33 +217,3 @@ def test_small_momentum_steps_arrive_under_autocast(build: Build) -> None:
 
     for old, key in zip(before, method.key.parameters(), strict=True):
         torch.testing.assert_close(key - old, torch.full_like(old, 0.001), atol=1e-6, rtol=1e-3)
-
-
-@pytest.mark.parametrize("projector", ["linear", "mlp"])
-@pytest.mark.parametrize("encoder", ["query", "key"])
-def test_export_scores_with_the_encoder_that_is_exported(build: Build, projector: str, encoder: EncoderName) -> None:
-    method = build(projector=projector).eval()
-    for seed in range(3):
-        compute_losses(method, make_batch(seed), seed)
-    with torch.no_grad():
-        for parameter in method.query.parameters():
-            parameter.add_(0.1)  # so that the encoders differ
-
-    state = method.export(encoder)
-    exported = frame(copy.deepcopy(method.classifier), method.spec, state)
-    exported.load_state_dict(state)
-    with torch.no_grad():
-        logits, scores = exported.eval()(make_batch(9).views[0])
-        own_logits, projections, _ = {"query": method.query, "key": method.key}[encoder](make_batch(9).views[0])
-
-    queue = method.projection_queue
-    similarities = projections @ queue.keys[queue.valid].T
-    assert torch.equal(logits, own_logits)
-    assert scores is not None
-    torch.testing.assert_close(scores, 1 - similarities.amax(dim=1))
-
-
-def test_exported_keys_are_bounded_and_evenly_many(build: Build) -> None:
-    method = build(queue_size=MAX_EXPORTED_KEYS // 2, queue_fill="noise")
-
-    assert len(method.export("key")["novelty.keys"]) == MAX_EXPORTED_KEYS // 3 * 3

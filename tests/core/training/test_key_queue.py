@@ -74,21 +74,3 @@ def test_state_dict_holds_all_of_it() -> None:
         each.enqueue(make_keys(7), torch.tensor([0]))
 
     assert read(queue, 0) == read(copy, 0) == [3, 7]
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 9])
-def test_newest_keys_are_the_last_that_came(count: int) -> None:
-    queue = KeyQueue(num_classes=3, queue_size=3, width=1)
-    for value in (1, 2, 3, 4, 5):
-        queue.enqueue(make_keys(value, 10 * value), torch.tensor([0, 0 if value < 3 else 2]))
-
-    newest = queue.read_newest(count).squeeze(1).tolist()
-
-    assert newest == [*[5, 4, 3][:count], *[50, 40, 30][:count]]
-
-
-def test_slots_that_were_never_filled_are_no_keys() -> None:
-    queue = KeyQueue(num_classes=2, queue_size=4, width=1)
-    queue.enqueue(make_keys(1, 2), torch.tensor([1, 1]))
-
-    assert queue.read_newest(4).squeeze(1).tolist() == [2, 1]
