@@ -1,12 +1,13 @@
 """Whether a model knows what it does not know: `python -m benchmarks.honesty`.
 
-Trains one Bi-tuning model of ELPV as a job does, and asks it of the held-out cells and of pictures that have nothing to
-do with cells: does the unknown score tell the two apart, do prediction sets hold the true label as often as asked, and
+Trains one model of ELPV as a job does, and asks it of the held-out cells and of pictures that have nothing to do with
+cells: does the unknown score tell the two apart, do prediction sets hold the true label as often as asked, and
 are probabilities what they say.
 """
 
 import argparse
 import hashlib
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -32,23 +33,28 @@ from core.training.artifact import read_card
 COVERAGE = 0.95
 SPLITS = 20
 CHUNK = 32
+log = logging.getLogger(__name__)
 Scores = NDArray[np.floating]
 
 
 def main() -> None:
     options = _parse_options()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")  # on standard error, with each epoch
     with tempfile.TemporaryDirectory(prefix="bitune-honesty-") as name:
         folder = Path(name)
         weights = folder / "backbone.safetensors"
         convert_weights(find_bundled_weights(), BUNDLED_NAME, weights)
         with open_place(lambda path: write_elpv(path, 2), weights, num_threads=os.cpu_count() or 1) as place:
             prepared = prepare(_make_setup(options, weights), place, folder)
+            log.info("pictures decoded")
             train(*prepared)
+            log.info("trained")
             report(prepared, options)
 
 
 def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--method", choices=["bi_tuning", "vanilla", "linear_probe"], default="bi_tuning")
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--percent", type=int, default=25, help="of the 1,968 cells that are not held out")
@@ -62,7 +68,7 @@ def _make_setup(options: argparse.Namespace, weights: Path) -> Setup:
         dataset="elpv",
         task=2,
         percent=options.percent,
-        method="bi_tuning",
+        method=options.method,
         options=f"epochs={options.epochs}",
         seed=options.seed,
         backbone=BUNDLED_NAME,
