@@ -118,8 +118,8 @@ class _Exchange:
             raise _stalled(self._silence_seconds) from None
         finally:
             self._waits_for_client = False
+            self._heard_at = time.monotonic()  # also of who fell silent: to tell him so takes a moment
         self._body_complete = not message.get("more_body", False)
-        self._heard_at = time.monotonic()
         return message
 
     async def send(self, message: Message) -> None:
