@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -19,43 +20,45 @@ class _Waiting(NamedTuple):
 
 
 class Batcher:
-    """No batch waits for company: while one is computed the next one gathers, so a single client loses no time.
+    """No batch waits for company: while all threads compute the next one gathers, so a single client loses no time.
 
-    Models take turns. One thread computes, for torch takes all cores by itself.
+    Models take turns. What waits is shared out among the threads that are idle.
     """
 
-    def __init__(self, *, max_batch: int) -> None:
+    def __init__(self, *, max_batch: int, num_threads: int) -> None:
         self._max_batch = max_batch
+        self._idle = num_threads
+        self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="predict")
         self._waiting: dict[Predictor, deque[_Waiting]] = {}  # whose turn it is stands first
-        self._work: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        self._batches: set[asyncio.Task[None]] = set()
 
     async def predict(self, predictor: Predictor, pictures: Sequence[NDArray[np.uint8]]) -> list[PicturePrediction]:
         """One for each, in order. Whoever is cancelled takes its pictures out of the batches to come."""
         loop = asyncio.get_running_loop()
         asked = [_Waiting(pixels, loop.create_future()) for pixels in pictures]
-        self._waiting.setdefault(predictor, deque()).extend(asked)
-        if self._work is None:
-            self._work = asyncio.create_task(self._work_off())
+        if asked:
+            self._waiting.setdefault(predictor, deque()).extend(asked)
+            self._start_batches()
         return list(await asyncio.gather(*(one.answer for one in asked)))
 
     def close(self) -> None:
-        self._thread.shutdown(cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
 
-    async def _work_off(self) -> None:
-        try:
-            while self._waiting:
-                predictor, batch = self._take_batch()
-                if batch:
-                    await self._compute(predictor, batch)
-        finally:
-            self._work = None
+    def _start_batches(self) -> None:
+        while self._waiting and self._idle:
+            predictor, batch = self._take_batch()
+            if batch:
+                self._idle -= 1
+                task = asyncio.create_task(self._compute(predictor, batch))
+                self._batches.add(task)  # the loop itself holds tasks weakly
+                task.add_done_callback(self._batches.discard)
 
     def _take_batch(self) -> tuple[Predictor, list[_Waiting]]:
         predictor = next(iter(self._waiting))
         queue = self._waiting.pop(predictor)
+        share = min(self._max_batch, ceil(len(queue) / self._idle))
         batch: list[_Waiting] = []
-        while queue and len(batch) < self._max_batch:
+        while queue and len(batch) < share:
             one = queue.popleft()
             if not one.answer.done():
                 batch.append(one)
@@ -66,9 +69,11 @@ class Batcher:
     async def _compute(self, predictor: Predictor, batch: list[_Waiting]) -> None:
         loop = asyncio.get_running_loop()
         pixels = np.stack([one.pixels for one in batch])
-        computed = loop.run_in_executor(self._thread, predictor.predict, pixels)
+        computed = loop.run_in_executor(self._threads, predictor.predict, pixels)
         await asyncio.wait({computed})
         _tell([one.answer for one in batch], computed)
+        self._idle += 1
+        self._start_batches()
 
 
 def _tell(answers: list[asyncio.Future[PicturePrediction]], computed: asyncio.Future[Predicted]) -> None:

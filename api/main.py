@@ -91,7 +91,7 @@ def _make_services(settings: Settings) -> Services:
         model_cache=ModelCache(
             capacity_bytes=settings.model_cache_bytes,
             load=ModelLoader(settings, sessions=sessions, storage=storage),
-            batcher=Batcher(max_batch=settings.predict_batch_size),
+            batcher=Batcher(max_batch=settings.predict_batch_size, num_threads=settings.simultaneous_predictions),
         ),
     )
 

@@ -30,6 +30,7 @@ class ModelLoader:
             find_living=self._find_living,
         )
         limit_gpu_memory(self._device, share=settings.predict_gpu_memory_share)
+        torch.set_num_threads(settings.predict_threads)
         keep_freed_memory()
 
     def __call__(self, model_id: str) -> tuple[Predictor, ModelCard]:

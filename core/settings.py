@@ -1,5 +1,6 @@
 """What the operator sets, from `BITUNE_*` environment variables; read once at the edge and passed down."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -129,6 +130,9 @@ class Settings(BaseSettings):
     model_cache_bytes: int = Field(2 * 1024**3, description="Of the models that an API process keeps loaded")
     model_files_bytes: int = Field(20 * 1024**3, description="Of the models' files that a host keeps")
     decode_workers: int = Field(2, ge=1, description="Processes that decode the pictures of predict requests")
+    predict_threads: int = Field(
+        1, ge=1, description="Cores that compute one batch; as many batches are computed at once as there are cores for"
+    )
     predict_batch_size: int = Field(16, ge=1, description="Pictures that go through a network together")
     predict_waiting_images: int = Field(
         256, ge=1, description="Pictures at work in an API process, above which it answers 503; a project has 3/4 of it"
@@ -167,6 +171,11 @@ class Settings(BaseSettings):
         if self.s3_bucket in self.s3_import_buckets:
             raise ValueError("s3_import_buckets names the service's own bucket: every project could read all others")
         return self
+
+    @property
+    def simultaneous_predictions(self) -> int:
+        """One on a GPU; on a CPU more than one need less time together than one after the other on all cores."""
+        return 1 if self.predict_device == "cuda" else max(1, len(os.sched_getaffinity(0)) // self.predict_threads)
 
     @property
     def training_gpu_memory_share(self) -> float:

@@ -49,7 +49,7 @@ async def begin(batcher: Batcher, network: Network, *values: int) -> "asyncio.Ta
 
 def test_requests_that_come_while_one_is_computed_share_the_next_batch() -> None:
     async def run() -> list[list[float]]:
-        batcher, network = Batcher(max_batch=4), slow
+        batcher, network = Batcher(max_batch=4, num_threads=1), slow
         first = await begin(batcher, network, 1)
         others = [asyncio.create_task(ask(batcher, network, value, value + 10)) for value in (2, 3, 4)]
         await asyncio.sleep(0)
@@ -66,7 +66,7 @@ def test_requests_that_come_while_one_is_computed_share_the_next_batch() -> None
 
 def test_pictures_of_whom_is_gone_are_not_computed() -> None:
     async def run() -> None:
-        batcher = Batcher(max_batch=4)
+        batcher = Batcher(max_batch=4, num_threads=1)
         first = await begin(batcher, slow, 1)
         gone, kept = (asyncio.create_task(ask(batcher, slow, value)) for value in (2, 3))
         await asyncio.sleep(0)
@@ -83,7 +83,7 @@ def test_pictures_of_whom_is_gone_are_not_computed() -> None:
 
 def test_models_take_turns() -> None:
     async def run() -> None:
-        batcher = Batcher(max_batch=1)
+        batcher = Batcher(max_batch=1, num_threads=1)
         first = await begin(batcher, slow, 1)
         rest = [asyncio.create_task(ask(batcher, slow, 2, 3)), asyncio.create_task(ask(batcher, other, 7))]
         await asyncio.sleep(0)
@@ -103,7 +103,7 @@ def test_models_take_turns() -> None:
 
 def test_error_is_told_to_its_batch_alone() -> None:
     async def run() -> list[float]:
-        batcher, network = Batcher(max_batch=1), Network()
+        batcher, network = Batcher(max_batch=1, num_threads=1), Network()
         with pytest.raises(ValueError, match="no picture"):
             await ask(batcher, network, 255)
         answer = await ask(batcher, network, 1)
@@ -111,3 +111,14 @@ def test_error_is_told_to_its_batch_alone() -> None:
         return answer
 
     assert asyncio.run(run()) == [1]
+
+
+def test_what_waits_is_shared_out_among_idle_threads() -> None:
+    async def run() -> None:
+        batcher = Batcher(max_batch=4, num_threads=2)
+        await ask(batcher, network, 1, 2, 3, 4)
+        batcher.close()
+
+    network = Network()
+    asyncio.run(run())
+    assert sorted(network.batches) == [[1, 2], [3, 4]]

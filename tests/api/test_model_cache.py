@@ -47,7 +47,10 @@ def loader() -> Loader:
 
 def make_cache(loader: Loader, *, room_for: int = 2, failure_seconds: float = 10.0) -> ModelCache:
     return ModelCache(
-        capacity_bytes=room_for * SIZE, load=loader, batcher=Batcher(max_batch=1), failure_seconds=failure_seconds
+        capacity_bytes=room_for * SIZE,
+        load=loader,
+        batcher=Batcher(max_batch=1, num_threads=1),
+        failure_seconds=failure_seconds,
     )
 
 
@@ -139,7 +142,7 @@ class Broken(Sized):
 
 def test_model_whose_answers_are_no_numbers_is_not_asked_for_ever() -> None:
     async def ask() -> None:
-        batcher = Batcher(max_batch=1)
+        batcher = Batcher(max_batch=1, num_threads=1)
         model = LoadedModel(cast(Predictor, broken), cast(ModelCard, None), batcher)
         for _ in range(MAX_FAULTS + 2):
             with pytest.raises(ConflictError, match="not a number"):
