@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import render
 from api.limits import RateLimiter
+from api.picture_gate import PictureGate
 from api.shared_reads import SharedReads
 from core.errors import BituneError, ForbiddenError, TooLargeError, UnauthenticatedError
 from core.ids import make_id
@@ -77,13 +78,20 @@ class GateLayer:
     """Refuses by headers alone, and stops reading a body at its limit, whatever its headers promised."""
 
     def __init__(
-        self, app: ASGIApp, *, authenticate: Callable[[str], Principal], limiter: RateLimiter, limits: BodyLimits
+        self,
+        app: ASGIApp,
+        *,
+        authenticate: Callable[[str], Principal],
+        limiter: RateLimiter,
+        limits: BodyLimits,
+        picture_gate: PictureGate,
     ) -> None:
         self._app = app
         self._authenticate = authenticate
         self._look_ups = SharedReads(num_threads=LOOK_UP_THREADS)
         self._limiter = limiter
         self._limits = limits
+        self._picture_gate = picture_gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
@@ -100,12 +108,14 @@ class GateLayer:
         await self._run_limited(scope, receive, send, limit)
 
     async def _admit(self, scope: Scope, headers: Headers) -> None:
-        """Key, scope, rate; requests that come at a time with one key look it up together."""
+        """Key, scope, room, rate; requests that come at a time with one key look it up together."""
         secret = _read_key(headers)
         principal = await self._look_ups.read(secret, partial(self._authenticate, secret))
         needed = _needed_scope(scope["method"], scope["path"])
         if needed not in principal.scopes:
             raise ForbiddenError("scope_missing", f"the key lacks the scope '{needed}'", hint="use a key that has it")
+        if PREDICT_PATHS.match(scope["path"]):
+            self._picture_gate.require_room(principal.project_id)  # a refusal costs little: there are many of them
         if (rate := principal.requests_per_second) is not None:
             is_upload = brings_upload(scope)
             await run_in_threadpool(self._limiter.require, principal.project_id, rate, is_upload=is_upload)

@@ -46,10 +46,12 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     settings = settings or Settings()
     configure_logging(settings.log_level)
     services = _make_services(settings)
-    return add_layers(_make_fastapi(services), settings, services.lookups, services.rate_limiter)
+    return add_layers(_make_fastapi(services), settings, services.lookups, services.rate_limiter, services.picture_gate)
 
 
-def add_layers(app: FastAPI, settings: Settings, lookups: SessionFactory, limiter: RateLimiter) -> ASGIApp:
+def add_layers(
+    app: FastAPI, settings: Settings, lookups: SessionFactory, limiter: RateLimiter, picture_gate: PictureGate
+) -> ASGIApp:
     """What every request passes before its route."""
     limits = BodyLimits(
         upload_bytes=settings.max_upload_bytes,
@@ -57,7 +59,7 @@ def add_layers(app: FastAPI, settings: Settings, lookups: SessionFactory, limite
         json_bytes=settings.max_json_bytes,
     )
     authenticate_key = partial(_authenticate, lookups, settings.quota_requests_per_second)
-    gate = GateLayer(app, authenticate=authenticate_key, limiter=limiter, limits=limits)
+    gate = GateLayer(app, authenticate=authenticate_key, limiter=limiter, limits=limits, picture_gate=picture_gate)
     deadline = DeadlineLayer(gate, Deadlines(predict_seconds=settings.predict_timeout_seconds))
     return RequestIdLayer(UnreadBodyLayer(deadline))
 

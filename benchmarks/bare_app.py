@@ -6,7 +6,8 @@ from starlette.types import ASGIApp
 from api.errors import add_error_handlers
 from api.limits import RateLimiter
 from api.main import add_layers
-from core.db.session import make_engine, make_session_factory
+from api.picture_gate import PictureGate
+from core.db.session import make_engine, make_lookup_session_factory
 from core.log import configure_logging
 from core.settings import Settings
 
@@ -16,7 +17,8 @@ def create_app() -> ASGIApp:
     configure_logging(settings.log_level)
     engine = make_engine(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
     limiter = RateLimiter(settings.broker_url.get_secret_value())
-    return add_layers(_make_fastapi(), settings, make_session_factory(engine), limiter)
+    gate = PictureGate(max_pictures=settings.predict_waiting_images)
+    return add_layers(_make_fastapi(), settings, make_lookup_session_factory(engine), limiter, gate)
 
 
 def _make_fastapi() -> FastAPI:

@@ -77,7 +77,6 @@ async def predict_with_model(
 async def _predict(
     request: Request, services: Services, principal: Principal, *, model: str | None, asked: Asked
 ) -> PredictOut:
-    services.picture_gate.require_room(principal.project_id)  # before a body is read that would be for nothing
     body = await read_predict_body(request, services.settings)
     reference = _choose_model(model, body)
     with services.picture_gate.admit(principal.project_id, len(body.images)):
