@@ -12,7 +12,7 @@ from core.storage import Storage
 from core.storage_client import IMPATIENT
 from core.storage_keys import model_prefix
 from tests.chaos.s3_faults import Slow
-from tests.chaos.s3_proxy import S3Proxy
+from tests.chaos.s3_proxy import S3Proxy, run_s3_proxy
 
 SIZE = 100_000
 
@@ -20,12 +20,9 @@ SIZE = 100_000
 @pytest.fixture
 def proxy(settings: Settings) -> Iterator[S3Proxy]:
     """Counts what is read of weights, and lets each read take a fifth of a second."""
-    assert settings.s3_endpoint_url is not None
-    proxy = S3Proxy(settings.s3_endpoint_url)
-    proxy.start()
-    proxy.set_fault(Slow(bytes_per_second=5 * SIZE, methods=frozenset({"GET"}), key_pattern=WEIGHTS_FILE))
-    yield proxy
-    proxy.close()
+    with run_s3_proxy(settings) as proxy:
+        proxy.set_fault(Slow(bytes_per_second=5 * SIZE, methods=frozenset({"GET"}), key_pattern=WEIGHTS_FILE))
+        yield proxy
 
 
 class Host:

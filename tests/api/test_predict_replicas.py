@@ -16,7 +16,7 @@ from tests.api.conftest import serve
 from tests.api.served_models import make_state, store_model
 from tests.cards import make_card
 from tests.chaos.s3_faults import Slow
-from tests.chaos.s3_proxy import S3Proxy
+from tests.chaos.s3_proxy import S3Proxy, run_s3_proxy
 from tests.pictures import encode, make_picture
 
 PICTURE = encode(make_picture(0, (40, 40)))
@@ -25,11 +25,8 @@ RAW = {"Content-Type": "image/png"}
 
 @pytest.fixture(scope="module")
 def proxy(settings: Settings) -> Iterator[S3Proxy]:
-    assert settings.s3_endpoint_url is not None
-    proxy = S3Proxy(settings.s3_endpoint_url)
-    proxy.start()
-    yield proxy
-    proxy.close()
+    with run_s3_proxy(settings) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,14 @@ import pytest
 from core.settings import Settings
 from core.storage import PART_BYTES, Storage
 from core.storage_client import IMPATIENT
-from tests.chaos.s3_proxy import S3Proxy
+from tests.chaos.s3_proxy import S3Proxy, run_s3_proxy
 from tests.chaos.samples import Sample, make_sample
 
 
 @pytest.fixture(scope="session")
 def running_proxy(settings: Settings) -> Iterator[S3Proxy]:
-    assert settings.s3_endpoint_url is not None
-    proxy = S3Proxy(settings.s3_endpoint_url)
-    proxy.start()
-    yield proxy
-    proxy.close()
+    with run_s3_proxy(settings) as proxy:
+        yield proxy
 
 
 @pytest.fixture

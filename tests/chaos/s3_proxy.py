@@ -2,14 +2,29 @@
 
 import asyncio
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Event, Thread
 from urllib.parse import urlsplit
 
+from core.settings import Settings
 from tests.chaos.http_messages import Request
 from tests.chaos.peers import BUFFER_BYTES, LOST, Address, Peer
 from tests.chaos.s3_exchange import Exchange
 from tests.chaos.s3_faults import Fault
 from tests.chaos.s3_switch import FaultSwitch
+
+
+@contextmanager
+def run_s3_proxy(settings: Settings) -> Iterator["S3Proxy"]:
+    """Before the store that the settings name."""
+    assert settings.s3_endpoint_url is not None
+    proxy = S3Proxy(settings.s3_endpoint_url)
+    proxy.start()
+    try:
+        yield proxy
+    finally:
+        proxy.close()
 
 
 class S3Proxy:

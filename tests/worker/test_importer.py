@@ -21,7 +21,7 @@ from core.storage import Storage
 from core.storage_client import Patience
 from core.storage_keys import upload_prefix
 from tests.chaos.s3_faults import Unavailable
-from tests.chaos.s3_proxy import S3Proxy
+from tests.chaos.s3_proxy import S3Proxy, run_s3_proxy
 from tests.conditions import wait_until
 from tests.core.ingest.servers import Served, serve
 from tests.factories import claim_run, make_project
@@ -108,11 +108,8 @@ def test_child_that_dies_while_its_worker_is_stopped_costs_the_import_nothing(
 
 @pytest.fixture
 def proxy(settings: Settings) -> Iterator[S3Proxy]:
-    assert settings.s3_endpoint_url is not None
-    proxy = S3Proxy(settings.s3_endpoint_url)
-    proxy.start()
-    yield proxy
-    proxy.close()
+    with run_s3_proxy(settings) as proxy:
+        yield proxy
 
 
 def move_store(context: WorkerContext, url: str) -> WorkerContext:
