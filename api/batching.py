@@ -39,7 +39,11 @@ class Batcher:
         if asked:
             self._waiting.setdefault(predictor, deque()).extend(asked)
             self._start_batches()
-        return list(await asyncio.gather(*(one.answer for one in asked)))
+        try:
+            return list(await asyncio.gather(*(one.answer for one in asked)))
+        finally:
+            for one in asked:
+                one.answer.cancel()  # after an error or a hang-up nobody waits for the rest
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)

@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from api.schemas.common import FieldError, Problem
 from core.db.session import DATABASE_OUTAGES, is_about_nul
-from core.errors import BituneError, ErrorCategory
+from core.errors import BituneError, BusyError, ErrorCategory
 
 log = structlog.get_logger()
 
@@ -69,7 +69,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 def render(error: Exception, scope: Scope) -> JSONResponse:
     failure = describe(error)
-    if failure.status >= 500:
+    if failure.status >= 500 and not isinstance(error, BusyError):
         log.error("request_failed", status=failure.status, code=failure.code, exc_info=error)
     return _respond(failure, error, scope)
 

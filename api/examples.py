@@ -10,6 +10,7 @@ TIME = "2026-11-25T12:00:00Z"
 
 BY_NAME: dict[str, JsonValue] = {  # what fields of these names hold
     "accuracy": 0.83,
+    "agreement": 1.0,
     "backbone": "tf_efficientnet_lite0",
     "best_checkpoint_id": f"ckpt_{ID}",
     "code": "worker_lost",
@@ -24,11 +25,13 @@ BY_NAME: dict[str, JsonValue] = {  # what fields of these names hold
     "image_size": 224,
     "job_id": f"job_{ID}",
     "label": "defective",
+    "largest_difference": 0.000002,
     "last_id": f"job_{ID}",
     "message": "the worker of attempt 1 stopped answering",
     "metadata": {"team": "pv"},
     "model_id": f"model_{ID}",
     "name": "cells-v1",
+    "num_samples": 64,
     "position": 3,
     "reason": "2 jobs are before it",
     "sha256": SHA256,

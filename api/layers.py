@@ -27,6 +27,7 @@ ADMIN_PATHS = re.compile(r"^/(metrics|workers|keys)(/|$)")
 PREDICT_PATHS = re.compile(r"^(/predict|/models/[^/]+/predict)$")
 UPLOAD_PATHS = re.compile(r"^/uploads(/|$)")  # what is read there are URLs that write
 LOOK_UP_THREADS = 8
+CLIENT_GONE = 499  # in the log alone, as nginx writes it
 UPLOAD_OVERHEAD_BYTES = 1024**2  # boundaries and fields around the file
 
 
@@ -58,6 +59,7 @@ class RequestIdLayer:
             try:
                 await self._app(scope, receive, send_with_id)
             except ClientDisconnect:
+                status = CLIENT_GONE  # whatever was sent to it
                 log.info("client_gone")
             except Exception as exc:  # the outermost edge: whatever it is becomes a 500
                 if status:

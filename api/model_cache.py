@@ -1,13 +1,11 @@
 """Loaded models, bounded by bytes."""
 
 import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,11 +42,6 @@ class LoadedModel:
         return predictions
 
 
-class _Failure(NamedTuple):
-    error: Exception
-    until: float  # on the monotonic clock
-
-
 class ModelCache:
     """Least recently used goes first, and only when idle; 100 cold requests load a model once, or hear once why not."""
 
@@ -66,7 +59,7 @@ class ModelCache:
         self._failure_seconds = failure_seconds
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
-        self._failures: dict[str, _Failure] = {}
+        self._failures: dict[str, Exception] = {}  # of the last seconds
         self._loaders = ThreadPoolExecutor(SIMULTANEOUS_LOADS, thread_name_prefix="load-model")
 
     @asynccontextmanager
@@ -105,16 +98,16 @@ class ModelCache:
         return await asyncio.shield(task)
 
     def _raise_recent_failure(self, model_id: str) -> None:
-        now = time.monotonic()
-        self._failures = {id_: failure for id_, failure in self._failures.items() if failure.until > now}
-        if model_id in self._failures:
-            raise self._failures[model_id].error
+        """Its traceback would keep each refused request, pictures and all."""
+        if error := self._failures.get(model_id):
+            raise error.with_traceback(None)
 
     def _end_loading(self, model_id: str, ended: asyncio.Task[LoadedModel]) -> None:
         del self._loading[model_id]
         error = None if ended.cancelled() else ended.exception()
         if isinstance(error, Exception) and not isinstance(error, OverloadedError):  # there may be room at once
-            self._failures[model_id] = _Failure(error, time.monotonic() + self._failure_seconds)
+            self._failures[model_id] = error
+            asyncio.get_running_loop().call_later(self._failure_seconds, self._failures.pop, model_id, None)
 
     async def _load_and_keep(self, model_id: str) -> LoadedModel:
         loop = asyncio.get_running_loop()
@@ -125,6 +118,12 @@ class ModelCache:
         return model
 
     def _make_room(self, needed_bytes: int) -> None:
+        if needed_bytes > self._capacity_bytes:
+            raise ConflictError(
+                "model_too_large",
+                f"the model takes {needed_bytes} bytes, and {self._capacity_bytes} are there for models",
+                hint="ask the operator to raise BITUNE_MODEL_CACHE_BYTES",
+            )
         used = sum(model.predictor.size_bytes for model in self._models.values())
         for model_id, model in list(self._models.items()):
             if used + needed_bytes <= self._capacity_bytes:

@@ -3,13 +3,13 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
 
 from core.file_lock import LockMode, locked, try_locked
-from core.models import WEIGHTS_FILE
+from core.inference.model_card import WEIGHTS_FILE
 from core.storage import Storage
 from core.storage_keys import model_prefix
 
@@ -50,13 +50,23 @@ class ModelFiles:
 
     def _clean_up(self, *, newest: Path) -> None:
         """No copy of a deleted model outlives the next download; then those go that were not used for longest."""
-        others = {path: path.stat() for path in self._directory.glob(f"*{SUFFIX}") if path != newest}
+        others = self._list_others(newest)
         living = self._find_living([path.stem for path in others])
         used_bytes = newest.stat().st_size
         for path in sorted(others, key=lambda path: others[path].st_mtime, reverse=True):
-            used_bytes += others[path].st_size
-            if path.stem not in living or used_bytes > self._capacity_bytes:
+            size_bytes = others[path].st_size
+            if path.stem in living and used_bytes + size_bytes <= self._capacity_bytes:
+                used_bytes += size_bytes
+            else:
                 _remove_if_unused(path)
+
+    def _list_others(self, newest: Path) -> dict[Path, os.stat_result]:
+        found = {}
+        for path in self._directory.glob(f"*{SUFFIX}"):
+            if path != newest:
+                with suppress(FileNotFoundError):  # another process cleans up too
+                    found[path] = path.stat()
+        return found
 
 
 def _remove_if_unused(path: Path) -> None:

@@ -1,17 +1,14 @@
-"""From a model's id to a predictor that has answered once; the api's only door to torch."""
+"""From a model's id to a predictor that has answered once."""
 
 import torch
-from sqlalchemy import select
 
 from api.model_files import ModelFiles
+from core import models
 from core.db.session import SessionFactory
-from core.db.tables import Model
-from core.errors import NotFoundError
 from core.inference.freed_memory import keep_freed_memory
 from core.inference.gpu_memory import limit_gpu_memory
 from core.inference.model_card import ModelCard
 from core.inference.predictor import Predictor
-from core.models import require_ready
 from core.settings import Settings
 from core.storage import Storage
 
@@ -35,21 +32,14 @@ class ModelLoader:
 
     def __call__(self, model_id: str) -> tuple[Predictor, ModelCard]:
         """Raises NotFoundError for a model that is gone and ConflictError for one that is not ready."""
-        row = self._find(model_id)
+        with self._sessions() as session:
+            row = models.get_loadable(session, model_id)
         card = ModelCard.model_validate(row.card)
         with self._files.opened(model_id, sha256=row.weights_sha256) as path:
             predictor = Predictor.load(path, card, device=self._device, precision=self._precision)
         predictor.warm_up()
         return predictor, card
 
-    def _find(self, model_id: str) -> Model:
-        with self._sessions() as session:
-            row = session.get(Model, model_id)
-        if row is None or row.deleted_at is not None:
-            raise NotFoundError("model_not_found", f"there is no model '{model_id}'", param="model")
-        require_ready(row)
-        return row
-
     def _find_living(self, model_ids: list[str]) -> set[str]:
         with self._sessions() as session:
-            return set(session.scalars(select(Model.id).where(Model.id.in_(model_ids), Model.deleted_at.is_(None))))
+            return models.find_living(session, model_ids)

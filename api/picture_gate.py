@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from core.errors import OverloadedError, UnavailableError
+from core.errors import BusyError, OverloadedError
 
 PROJECT_SHARE = 0.75  # the rest is for the others
 
@@ -17,7 +17,7 @@ class PictureGate:
         self._held: Counter[str] = Counter()
 
     def require_room(self, project_id: str) -> None:
-        """Raises OverloadedError where the project fills its share, UnavailableError where all of them fill the whole.
+        """Raises OverloadedError where the project fills its share, BusyError where all of them fill the whole.
 
         A request is let in whole: at most one more than the limit allows is at work.
         """
@@ -28,7 +28,7 @@ class PictureGate:
                 hint="wait as `Retry-After` says, and send fewer at once",
             )
         if self._held.total() >= self._max_pictures:
-            raise UnavailableError(
+            raise BusyError(
                 "predict_overloaded",
                 "more pictures wait for their labels than this server answers in time",
                 hint="wait as `Retry-After` says, or ask the operator for more servers",

@@ -75,3 +75,7 @@ class OverloadedError(BituneError):
 class UnavailableError(BituneError):
     category = ErrorCategory.UNAVAILABLE
     retryable = True
+
+
+class BusyError(UnavailableError):
+    """A refusal on purpose, of which there are many at a time: nothing is wrong."""

@@ -16,9 +16,6 @@ from core.states import TERMINAL
 from core.storage import StoredObject
 from core.storage_keys import model_prefix
 
-WEIGHTS_FILE = "weights.safetensors"
-CARD_FILE = "model.json"
-
 
 class NewModel(NamedTuple):
     """A model whose files are in the store already; its id was made by the attempt that wrote them."""
@@ -54,7 +51,7 @@ def get_model(session: Session, project_id: str, model_id: str) -> Model:
         select(Model).where(Model.project_id == project_id, Model.id == model_id, Model.deleted_at.is_(None))
     ).one_or_none()
     if model is None:
-        raise NotFoundError("model_not_found", f"there is no model '{model_id}'", param="model")
+        raise _missing(model_id)
     return model
 
 
@@ -69,8 +66,22 @@ def find_servable(session: Session, project_id: str, reference: str) -> str:
     ).one_or_none()
     if model_id is None:
         _explain_missing(session, project_id, reference)
-        raise NotFoundError("model_not_found", f"there is no model '{reference}'", param="model")
+        raise _missing(reference)
     return model_id
+
+
+def get_loadable(session: Session, model_id: str) -> Model:
+    """Of whatever project: who may ask for it was looked up before. Raises ConflictError for one that is not ready."""
+    model = session.scalars(select(Model).where(Model.id == model_id, Model.deleted_at.is_(None))).one_or_none()
+    if model is None:
+        raise _missing(model_id)
+    require_ready(model)
+    return model
+
+
+def find_living(session: Session, model_ids: list[str]) -> set[str]:
+    """Those that were not deleted."""
+    return set(session.scalars(select(Model.id).where(Model.id.in_(model_ids), Model.deleted_at.is_(None))))
 
 
 def read_parity(model: Model) -> Parity | None:
@@ -117,3 +128,7 @@ def _explain_missing(session: Session, project_id: str, reference: str) -> None:
     )
     if status is not None and status not in TERMINAL:
         raise ConflictError("job_unfinished", f"the job is {status}", hint="poll the job until it has succeeded")
+
+
+def _missing(reference: str) -> NotFoundError:
+    return NotFoundError("model_not_found", f"there is no model '{reference}'", param="model")

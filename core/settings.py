@@ -1,11 +1,17 @@
 """What the operator sets, from `BITUNE_*` environment variables; read once at the edge and passed down."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def count_cores() -> int:
+    """That this process may use, where the system says so."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _read_limit(value: object) -> object:
@@ -175,7 +181,7 @@ class Settings(BaseSettings):
     @property
     def simultaneous_predictions(self) -> int:
         """One on a GPU; on a CPU more than one need less time together than one after the other on all cores."""
-        return 1 if self.predict_device == "cuda" else max(1, len(os.sched_getaffinity(0)) // self.predict_threads)
+        return 1 if self.predict_device == "cuda" else max(1, count_cores() // self.predict_threads)
 
     @property
     def training_gpu_memory_share(self) -> float:

@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 from core import jobs, models, speeds
 from core.checkpoints import upload_checkpoint
 from core.ids import make_id
+from core.inference.model_card import CARD_FILE, WEIGHTS_FILE
 from core.jobs import NewCheckpoint
-from core.models import CARD_FILE, WEIGHTS_FILE, NewModel
+from core.models import NewModel
 from core.runs.types import Claim
 from core.storage import StoredObject
 from core.storage_keys import checkpoint_prefix, model_prefix

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from anyio import from_thread
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import PlainTextResponse
 
@@ -13,7 +14,7 @@ from api.services import Services
 from core import models
 from core.db.tables import Model
 from core.inference.evaluation_text import describe_evaluation
-from core.models import CARD_FILE, WEIGHTS_FILE
+from core.inference.model_card import CARD_FILE, WEIGHTS_FILE
 from core.storage_keys import model_prefix
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -48,7 +49,7 @@ def get_evaluation(
 @router.delete("/{model_id}", status_code=204)
 def delete_model(model_id: ModelId, session: SessionDep, services: ServicesDep, principal: PrincipalDep) -> Response:
     models.delete_model(session, principal.project_id, model_id)
-    services.model_cache.discard(model_id)
+    from_thread.run_sync(services.model_cache.discard, model_id)  # the cache belongs to the event loop
     return Response(status_code=204)
 
 

@@ -6,7 +6,7 @@ from benchmarks.predict.figures import count_silent_refusals, count_statuses, fi
 from benchmarks.predict.load import OK, Clients, run_apart
 from benchmarks.predict.setting import Setting
 from benchmarks.predict.store_reads import count_reads
-from core.models import WEIGHTS_FILE
+from core.inference.model_card import WEIGHTS_FILE
 from core.storage_keys import model_prefix
 
 

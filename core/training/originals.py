@@ -26,8 +26,8 @@ def read_original(dataset_dir: Path, entry: IndexEntry) -> Image.Image:
 
 
 def read_square(dataset_dir: Path, entry: IndexEntry, preprocessing: Preprocessing) -> NDArray[np.uint8] | None:
-    """(S, S, 3), what predict makes of the same bytes; None where they are no picture any more."""
+    """(S, S, 3), what predict makes of the same bytes; None where they are gone, or no picture any more."""
     try:
         return prepare(read_original(dataset_dir, entry), preprocessing)
-    except InvalidInputError:
+    except (InvalidInputError, OSError):
         return None

@@ -16,8 +16,8 @@ Pixels = NDArray[np.uint8]
 class Network:
     """Answers with the first value of each picture; remembers its batches; holds them until it is let go."""
 
-    def __init__(self) -> None:
-        self.batches: list[list[int]] = []
+    def __init__(self, *, batches: list[list[int]] | None = None) -> None:
+        self.batches = [] if batches is None else batches
         self.release = threading.Event()
         self.release.set()
 
@@ -88,17 +88,14 @@ def test_models_take_turns() -> None:
         rest = [asyncio.create_task(ask(batcher, slow, 2, 3)), asyncio.create_task(ask(batcher, other, 7))]
         await asyncio.sleep(0)
         slow.release.set()
-        await asyncio.gather(first, rest[1])
-        behind.extend(slow.batches)
-        await rest[0]
+        await asyncio.gather(first, *rest)
         batcher.close()
 
-    behind: list[list[int]] = []
-    slow, other = Network(), Network()
+    slow = Network()
+    other = Network(batches=slow.batches)
     slow.release.clear()
     asyncio.run(run())
-    assert other.batches == [[7]]
-    assert len(behind) <= 2 + 1  # the third picture of the one is not awaited before the first of the other
+    assert slow.batches == [[1], [2], [7], [3]]
 
 
 def test_error_is_told_to_its_batch_alone() -> None:
@@ -122,3 +119,16 @@ def test_what_waits_is_shared_out_among_idle_threads() -> None:
     network = Network()
     asyncio.run(run())
     assert sorted(network.batches) == [[1, 2], [3, 4]]
+
+
+def test_of_a_request_that_failed_nothing_more_is_computed() -> None:
+    async def run() -> None:
+        batcher = Batcher(max_batch=1, num_threads=1)
+        with pytest.raises(ValueError, match="no picture"):
+            await ask(batcher, network, 255, 1, 2)
+        await ask(batcher, network, 7)
+        batcher.close()
+
+    network = Network()
+    asyncio.run(run())
+    assert [2] not in network.batches

@@ -1,7 +1,10 @@
 import asyncio
+import gc
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -95,10 +98,11 @@ def test_failed_load_is_told_to_all_and_not_tried_again_at_once(loader: Loader) 
 
 def test_failed_load_is_tried_again_later(loader: Loader) -> None:
     async def ask() -> None:
-        cache = make_cache(loader, failure_seconds=0.0)
+        cache = make_cache(loader, failure_seconds=0.01)
         for _ in range(2):
             with pytest.raises(NotFoundError):
                 await use(cache, "missing")
+            await asyncio.sleep(0.05)  # until it is tried again
         cache.close()
 
     asyncio.run(ask())
@@ -128,6 +132,39 @@ def test_model_is_warm_once_it_was_used(loader: Loader) -> None:
         return before, after
 
     assert asyncio.run(ask()) == (False, True)
+
+
+def test_failure_keeps_nothing_of_those_who_were_refused(loader: Loader) -> None:
+    class Picture:
+        """Held by the frame of whoever asks with it."""
+
+    async def refuse(cache: ModelCache, pictures: "WeakSet[Picture]") -> None:
+        picture = Picture()
+        pictures.add(picture)
+        with suppress(NotFoundError):
+            await use(cache, "missing")
+
+    async def ask() -> int:
+        cache, pictures = make_cache(loader), WeakSet[Picture]()
+        for _ in range(5):
+            await refuse(cache, pictures)
+        cache.close()
+        gc.collect()
+        return len(pictures)
+
+    assert asyncio.run(ask()) <= 1  # the last one
+
+
+def test_model_that_never_fits_is_not_loaded_again_and_again(loader: Loader) -> None:
+    async def ask() -> None:
+        cache = make_cache(loader, room_for=0)
+        for _ in range(3):
+            with pytest.raises(ConflictError, match="takes 100 bytes"):
+                await use(cache, "a")
+        cache.close()
+
+    asyncio.run(ask())
+    assert loader.calls == ["a"]
 
 
 class Broken(Sized):

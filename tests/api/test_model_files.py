@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from api.model_files import ModelFiles
-from core.models import WEIGHTS_FILE
+from core.inference.model_card import WEIGHTS_FILE
 from core.settings import Settings
 from core.storage import Storage
 from core.storage_client import IMPATIENT

@@ -1,7 +1,7 @@
 import pytest
 
 from api.picture_gate import PictureGate
-from core.errors import OverloadedError, UnavailableError
+from core.errors import BusyError, OverloadedError
 
 
 def test_room_is_given_back() -> None:
@@ -17,7 +17,7 @@ def test_room_is_given_back() -> None:
 def test_request_is_let_in_whole_while_there_is_room() -> None:
     gate = PictureGate(max_pictures=4)
 
-    with gate.admit("a", 64), pytest.raises(UnavailableError):
+    with gate.admit("a", 64), pytest.raises(BusyError):
         gate.require_room("b")
 
 
@@ -27,5 +27,5 @@ def test_project_leaves_room_for_the_others() -> None:
     with gate.admit("a", 3):
         with pytest.raises(OverloadedError, match="3 pictures of the project"):
             gate.require_room("a")
-        with gate.admit("b", 1), pytest.raises(UnavailableError):
+        with gate.admit("b", 1), pytest.raises(BusyError):
             gate.require_room("c")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from core.db.session import SessionFactory
-from core.models import WEIGHTS_FILE
+from core.inference.model_card import WEIGHTS_FILE
 from core.settings import Settings
 from core.storage import Storage
 from tests.api.conftest import serve

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from core.db.session import SessionFactory
 from core.db.tables import Job, Model
-from core.models import CARD_FILE, WEIGHTS_FILE
+from core.inference.model_card import CARD_FILE, WEIGHTS_FILE
 from core.storage import Storage
 from core.storage_keys import model_prefix
 from tests.chaos.verification import find_damaged, find_missing, find_surplus

@@ -10,7 +10,7 @@ from core.checkpoints import read_manifest
 from core.db.session import SessionFactory
 from core.db.tables import Checkpoint, Model, Upload
 from core.errors import BituneError
-from core.models import CARD_FILE, WEIGHTS_FILE
+from core.inference.model_card import CARD_FILE, WEIGHTS_FILE
 from core.orphans import delete_orphan, find_orphans
 from core.storage import Storage
 from core.storage_errors import ObjectMissingError
