@@ -9,6 +9,7 @@ def test_on_a_cpu_nothing_happens() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_what_is_beyond_the_share_is_out_of_memory() -> None:
     limit_gpu_memory(torch.device("cuda"), share=0.01)
     try:
