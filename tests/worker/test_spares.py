@@ -26,9 +26,9 @@ from worker.spares import Spares
 spares = Spares(Path(sys.argv[1]))
 spares.start(slots=1, stopping=threading.Event())
 while not spares.ready_pids:
-    time.sleep(0.1)
+    time.sleep(0.1)  # between two looks whether it is ready
 print(spares.ready_pids[0], flush=True)
-time.sleep(600)
+time.sleep(600)  # until it is killed, which is the test
 """
 
 
