@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Interval, ScalarSelect, and_, func, or_, select, type_coerce
+from sqlalchemy import ColumnElement, Interval, ScalarSelect, and_, case, func, or_, select, type_coerce
 from sqlalchemy.orm import Session, aliased
 
-from core.db.tables import Run, Worker
+from core.db.tables import Run, RunEvent, Worker
 from core.db.tenant_tables import RUNNING_JOBS, ProjectQuota
-from core.runs.eligibility import find_awaited_status, has_status
-from core.states import RunStatus
+from core.runs.eligibility import has_status
+from core.states import EventType, RunStatus
 from core.workers import list_online
 
 
@@ -48,19 +48,46 @@ class _Place(NamedTuple):
 
     run_id: str
     earlier: int
-    awaited_status: str | None
     rest: timedelta  # negative once it is over
+    setback: str | None  # what sent it back to the queue
+    awaited_status: str | None
+    awaited_rest: timedelta | None
+    awaited_setback: str | None
     running: int  # of its project in its queue
     has_own_quota: bool
     own_quota: int | None
 
 
 def _find_places(session: Session, run_ids: list[str]) -> list[_Place]:
-    rest = type_coerce(Run.run_after - func.clock_timestamp(), Interval)
+    awaited = aliased(Run)
     own = select(ProjectQuota.value).where(ProjectQuota.project_id == Run.project_id, ProjectQuota.name == RUNNING_JOBS)
-    quota = (own.exists(), own.scalar_subquery())
-    query = select(Run.id, _count_earlier(), find_awaited_status(Run), rest, _count_running(), *quota)
-    return [_Place(*row) for row in session.execute(query.where(Run.id.in_(run_ids)))]
+    query = (
+        select(
+            Run.id,
+            _count_earlier(),
+            _measure_rest(Run),
+            _find_setback(Run),
+            awaited.status,
+            _measure_rest(awaited),
+            _find_setback(awaited),
+            _count_running(),
+            own.exists(),
+            own.scalar_subquery(),
+        )
+        .outerjoin(awaited, awaited.id == Run.waits_for_run_id)
+        .where(Run.id.in_(run_ids))
+    )
+    return [_Place(*row) for row in session.execute(query)]
+
+
+def _measure_rest(run: type[Run]) -> ColumnElement[timedelta]:
+    return type_coerce(run.run_after - func.clock_timestamp(), Interval)
+
+
+def _find_setback(run: type[Run]) -> ScalarSelect[str | None]:
+    """Why it is queued again; the newest event of a queued run is the one that queued it."""
+    is_newest = (RunEvent.run_id == run.id, RunEvent.seq == run.event_seq)
+    return select(case((RunEvent.type == EventType.REQUEUED, RunEvent.message))).where(*is_newest).scalar_subquery()
 
 
 def _count_running() -> ScalarSelect[int]:
@@ -79,7 +106,7 @@ def _count_earlier() -> ScalarSelect[int]:
 
 def _find_reason(run: Run, place: _Place, workers: list[Worker], max_running: int | None) -> str:
     if run.waits_for_run_id is not None and place.awaited_status != RunStatus.SUCCEEDED:
-        return "the dataset is being imported"
+        return _describe_import(place)
     online = [worker for worker in workers if worker.queue == run.queue]
     fitting = [worker for worker in online if worker.gpus >= (run.gpus or 0)]
     if not fitting:
@@ -87,13 +114,22 @@ def _find_reason(run: Run, place: _Place, workers: list[Worker], max_running: in
     if run.reserved_worker_id is not None:
         return f"a worker takes no other job until it has {run.gpus} free GPUs"
     if place.rest > timedelta():
-        return (
-            f"rests after its last attempt: the next one starts in {place.rest.total_seconds():.0f} s at the earliest"
-        )
+        return f"rests after its last attempt{_describe_next(place.setback, place.rest)}"
     limit = place.own_quota if place.has_own_quota else max_running
     if limit is not None and place.running >= limit:
         return f"the project runs as many jobs at once as it may ({limit})"
     return _describe_busy(run, fitting)
+
+
+def _describe_import(place: _Place) -> str:
+    if place.awaited_status != RunStatus.QUEUED or place.awaited_rest is None or place.awaited_rest <= timedelta():
+        return "the dataset is being imported"
+    return f"the dataset could not be imported yet{_describe_next(place.awaited_setback, place.awaited_rest)}"
+
+
+def _describe_next(setback: str | None, rest: timedelta) -> str:
+    cause = "" if setback is None else f" ({setback})"
+    return f"{cause}: the next attempt starts in {rest.total_seconds():.0f} s at the earliest"
 
 
 def _describe_busy(run: Run, fitting: list[Worker]) -> str:

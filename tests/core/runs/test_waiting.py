@@ -4,7 +4,7 @@ from sqlalchemy.orm import Session
 
 from core.db.tables import Run
 from core.runs import claims
-from core.runs.types import RunKind
+from core.runs.types import FailureClass, RunKind, StatusReason
 from core.runs.waiting import explain_wait
 from core.workers import leave
 from tests.factories import claim_run, make_run, make_worker
@@ -39,6 +39,18 @@ def test_import_is_waited_for_first(session: Session) -> None:
     assert find_reason(session, run) == "the dataset is being imported"
 
 
+def test_import_that_is_tried_again_says_why_and_when(session: Session) -> None:
+    awaited = make_run(session, kind=RunKind.IMPORT)
+    run = make_run(session, project_id=awaited.project_id, waits_for=awaited)
+    held = claim_run(session, queue="imports")
+
+    reason = StatusReason(code="url_unreachable", message="no server answers", owner="user")
+    claims.fail(session, held, FailureClass.FETCH, reason)
+
+    expected = "the dataset could not be imported yet (no server answers): the next attempt starts in "
+    assert find_reason(session, run).startswith(expected)
+
+
 def test_no_worker_is_said_as_it_is(session: Session) -> None:
     leave(session, make_worker(session).id)
     make_worker(session, queue="imports")
@@ -65,7 +77,7 @@ def test_rest_is_said_without_blame(session: Session) -> None:
     claims.hand_back(session, claim_run(session), "no store", delay_seconds=30)
     session.refresh(run)
 
-    assert find_reason(session, run).startswith("rests after its last attempt: the next one starts in")
+    assert find_reason(session, run).startswith("rests after its last attempt (no store): the next attempt starts in ")
 
 
 def test_busy_workers_are_counted(session: Session) -> None:
