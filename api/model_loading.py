@@ -1,11 +1,13 @@
 """From a model's id to a predictor that has answered once."""
 
+from threading import Lock
+
 import torch
 
 from api.model_files import ModelFiles
 from core import models
 from core.db.session import SessionFactory
-from core.inference.freed_memory import keep_freed_memory
+from core.inference.freed_memory import give_back_freed_memory, keep_freed_memory
 from core.inference.gpu_memory import limit_gpu_memory
 from core.inference.model_card import ModelCard
 from core.inference.predictor import Predictor
@@ -20,6 +22,7 @@ class ModelLoader:
         self._sessions = sessions
         self._precision = settings.predict_precision
         self._device = torch.device(settings.predict_device)
+        self._building = Lock()  # one at a time: building takes a model's memory twice
         self._files = ModelFiles(
             settings.cache_dir / "models",
             storage,
@@ -35,9 +38,12 @@ class ModelLoader:
         with self._sessions() as session:
             row = models.get_loadable(session, model_id)
         card = ModelCard.model_validate(row.card)
-        with self._files.opened(model_id, sha256=row.weights_sha256) as path:
-            predictor = Predictor.load(path, card, device=self._device, precision=self._precision)
-        predictor.warm_up()
+        with self._files.opened(model_id, sha256=row.weights_sha256) as path, self._building:
+            try:
+                predictor = Predictor.load(path, card, device=self._device, precision=self._precision)
+                predictor.warm_up()
+            finally:
+                give_back_freed_memory()
         return predictor, card
 
     def _find_living(self, model_ids: list[str]) -> set[str]:

@@ -23,9 +23,10 @@ def fold_batch_norm(network: nn.Module, example: Tensor) -> nn.Module:
     """A network in eval mode that answers as the given one does; the given one itself where that can't be had.
 
     Which norm follows which convolution is seen by running the example, (N, 3, H, W), not read from names. What no
-    module shows, as an addition that takes the convolution's output too, is seen in the result.
+    module shows, as an addition that takes the convolution's output too, is seen in the result. What is not folded it
+    shares with the given network: a later `.to()` changes both.
     """
-    folded = deepcopy(network)
+    folded = deepcopy(network, {id(tensor): tensor for tensor in network.state_dict(keep_vars=True).values()})
     pairs = _find_pairs(folded, example)
     if not pairs:
         return network

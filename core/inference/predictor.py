@@ -52,6 +52,7 @@ class Predictor:
         if card.unknown_threshold is not None and network.novelty is None:
             raise ValueError("the card has a threshold for unknown pictures, and the weights hold no keys")
         network.load_state_dict(state)
+        del state  # before the network is doubled for a moment
         return cls(network, card, device, precision=precision)
 
     @property

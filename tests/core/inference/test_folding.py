@@ -43,6 +43,16 @@ def test_folded_network_answers_the_same_without_a_norm(name: str) -> None:
     assert measure_difference(network, folded) < 1e-5
 
 
+def test_given_network_stays_as_it_was_and_shares_what_is_not_folded() -> None:
+    network = make_network("densenet121")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+
+    folded = fold_batch_norm(network, torch.randn(1, 3, 64, 64))
+
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert folded.get_parameter("features.norm5.weight") is network.get_parameter("features.norm5.weight")
+
+
 def test_norm_before_a_convolution_stays() -> None:
     network = make_network("densenet121")
 
