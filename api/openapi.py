@@ -48,14 +48,18 @@ def build(app: FastAPI) -> Document:
     for name, schema in schemas.items():
         schema.setdefault("examples", [make_example({"$ref": REFERENCE.format(model=name)}, schemas)])
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "bt_…"}}
+    gets = [operation for _, method, operation in list_operations(document) if method == "get"]
+    # What a GET shows is not shown again by the POST that answers the same.
+    shown = [_find_schema(response) for operation in gets for response in operation["responses"].values()]
     for path, method, operation in list_operations(document):
         if path not in OPEN_PATHS:
             operation["security"] = [{"key": []}]
         for status, response in operation["responses"].items():
             if int(status) >= 400:
                 _describe_problem(int(status), path, response)
-            elif method == "get":
+            elif method == "get" or _find_schema(response) not in shown:
                 _add_example(response, schemas)
+                shown.append(_find_schema(response))
     return document
 
 
@@ -100,7 +104,12 @@ def _describe_problem(status: int, path: str, response: Document) -> None:
         response["headers"] = {"Retry-After": RETRY_AFTER}
 
 
+def _find_schema(response: Document) -> Document | None:
+    schema: Document | None = response.get("content", {}).get("application/json", {}).get("schema")
+    return schema
+
+
 def _add_example(response: Document, schemas: Document) -> None:
-    content = response.get("content", {}).get("application/json")
-    if content and content.get("schema") and "example" not in content:
-        content["example"] = make_example(content["schema"], schemas)
+    schema = _find_schema(response)
+    if schema:
+        response["content"]["application/json"].setdefault("example", make_example(schema, schemas))

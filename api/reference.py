@@ -10,6 +10,7 @@ from api.examples import make_example
 from api.openapi import Document, list_operations
 from core.settings import Settings
 
+SIGNS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"
 HEAD = """# Reference of the API
 
@@ -66,7 +67,7 @@ def _describe(schema: Document) -> str:
     choices = [part for part in schema.get("anyOf", []) if part.get("type") != "null"]
     if choices:
         return " or ".join(_describe(part) for part in choices)
-    limits = [f"{sign} {schema[key]}" for key, sign in (("minimum", "≥"), ("maximum", "≤")) if key in schema]
+    limits = [f"{sign} {schema[key]}" for key, sign in SIGNS.items() if key in schema]
     return " ".join([str(schema.get("type", "any")), *limits])
 
 

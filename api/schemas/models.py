@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any, Literal
 
+from pydantic import Field
+
 from api.schemas.common import ApiModel
 from core.db.tables import Model
 from core.inference.model_card import Evaluation, ModelCard, Parity
@@ -20,9 +22,11 @@ class ModelOut(ApiModel):
     classes: list[str]
     backbone: str
     preprocessing: dict[str, Any]  # core.inference.preprocessing.Preprocessing
-    is_ready: bool  # false where predict would refuse it, by `parity`
-    is_warm: bool  # whether the process that answers has it loaded; others may not
-    parity: Parity | None  # null for models that were trained before it was measured
+    is_ready: bool = Field(description="False where predict would refuse it: its `parity` is too low")
+    is_warm: bool = Field(description="Whether the process that answers has it loaded; others may not")
+    parity: Parity | None = Field(
+        description="How far predict agrees with the evaluation on pictures of the test split; null for older models"
+    )
     metrics: dict[str, Any]  # final metrics, and the confusion matrix where there is one
     lineage: dict[str, Any]  # core.trainer_protocol.Lineage
     spec: dict[str, Any]  # the ResolvedSpec that made it

@@ -30,7 +30,11 @@ class PredictJson(ApiModel):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"images": [{"b64": "iVBORw0KGgo="}, {"url": "https://example.com/cell.png"}], "coverage": 0.95},
+                {
+                    "model": "model_01k9ve5x3g7q8v5t2m6n4p8r0s",
+                    "images": [{"b64": "iVBORw0KGgo="}, {"url": "https://example.com/cell.png"}],
+                    "coverage": 0.95,
+                },
             ]
         }
     )

@@ -1,7 +1,6 @@
 """`python -m cli.demo HOME`: one fine-tuning from a dataset's URL to predictions, all of it through the HTTP API."""
 
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from rich.console import Console
 from cli.demo.cells import Cell, draw_cells, write_archive
 from cli.demo.client import Client
 from cli.demo.file_server import serve_folder
-from cli.demo.report import Outcome, write_report
+from cli.demo.report import OUTPUT, Outcome, write_report
 from cli.demo.watching import watch_job
 from cli.errors import LocalStackError
 from cli.local_stack import LocalStack, run_local_stack
@@ -39,12 +38,9 @@ def main(home: Path, console: Console) -> None:
 
 
 def _fine_tune(stack: LocalStack, train_cells: list[Cell], kept_cells: list[Cell], console: Console) -> Outcome:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        serve_folder(Path(folder)) as address,
-        Client(stack.url, stack.key) as client,
-    ):
-        write_archive(Path(folder, "cells.zip"), train_cells)
+    OUTPUT.mkdir(exist_ok=True)
+    write_archive(OUTPUT / "cells.zip", train_cells)
+    with serve_folder(OUTPUT) as address, Client(stack.url, stack.key) as client:
         started = time.monotonic()
         job = client.create_job({**JOB, "dataset_url": f"{address}/cells.zip"})
         console.print(f"Fine-tuning on {len(train_cells)} solar cells from {address}/cells.zip: {job.id}")

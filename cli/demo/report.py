@@ -28,7 +28,6 @@ def write_report(outcome: Outcome, home: Path, console: Console) -> None:
     confusion = count_confusion(truth, outcome.predicted)
     accuracy = float(confusion.trace() / confusion.sum())
     majority = compute_majority_rate(outcome.cells)
-    OUTPUT.mkdir(exist_ok=True)
     figure = OUTPUT / "demo.png"
     write_figure(figure, outcome.series, confusion, majority=majority)
     _say_how_to_go_on(outcome, home, console)

@@ -15,11 +15,11 @@ def read_walk() -> str:
     return "\n".join(re.findall(r"```sh\n(.*?)```", section, flags=re.DOTALL))
 
 
-def test_walk_of_the_readme_runs(user: User, web: str, cells: list[list[Cell]]) -> None:
+def test_walk_of_the_readme_runs(user: User, archive: Path, cells: list[list[Cell]]) -> None:
     environment = {
         "BITUNE": str(user.client.base_url).rstrip("/"),
         "KEY": user.client.headers["Authorization"].removeprefix("Bearer "),
-        "DATASET_URL": f"{web}/cells.zip",
+        "ARCHIVE": str(archive),
         "PICTURE": str(cells[1][0].path),
         "PATH": os.environ["PATH"],
         "NO_PROXY": "*",
