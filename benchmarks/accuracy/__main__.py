@@ -21,6 +21,7 @@ from rich.console import Console
 
 from benchmarks.accuracy.contest import Place, make_spec, run
 from benchmarks.accuracy.places import open_place
+from benchmarks.accuracy.prototypes import check_prototype
 from benchmarks.accuracy.rows import Row, Setup, append_row, read_rows
 from benchmarks.accuracy.sources import write_elpv, write_folder
 from benchmarks.accuracy.summary import draw_plot, print_tables
@@ -45,7 +46,10 @@ def main() -> None:
     wanted = [row for row in rows if row.setup in set(setups)]
     print_tables(wanted, rows)
     if options.plot is not None:
-        draw_plot(wanted, options.plot)
+        arenas = {row.arena for row in wanted}
+        if len(arenas) != 1:
+            sys.exit("--plot needs rows of one dataset, size and fold")
+        draw_plot([row for row in rows if row.arena in arenas], options.plot)
     sys.exit(f"{failed} runs failed" if failed else 0)
 
 
@@ -62,11 +66,13 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--backbone", default=BUNDLED_NAME)
     parser.add_argument("--weights", type=Path, help="of the backbone; the bundled one brings its own")
     parser.add_argument("--image-size", type=int, default=128)
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="fields of `method` or `training`")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="fields of `method` or `training`, or prototype=NAME"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1, help="runs side by side")
     parser.add_argument("--results", type=Path, default=RESULTS / "accuracy.jsonl")
-    parser.add_argument("--plot", type=Path, help="a picture of the table, as PNG or SVG")
+    parser.add_argument("--plot", type=Path, help="PNG or SVG of all that is known of the defaults on this data")
     options = parser.parse_args()
     if options.dataset != ["elpv"] and (len(options.dataset) != 2 or options.dataset[0] != "folder"):
         parser.error("--dataset is elpv, or: folder PATH")
@@ -98,6 +104,7 @@ def _list_setups(options: argparse.Namespace, *, weights_sha256: str) -> list[Se
     ]
     for setup in setups:
         make_spec(setup)  # a mistake in --set is told before hours of work
+        check_prototype(setup)
     return setups
 
 

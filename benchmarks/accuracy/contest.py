@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from benchmarks.accuracy.folds import choose, make_samples, name_fold
+from benchmarks.accuracy.prototypes import PROTOTYPE, try_out
 from benchmarks.accuracy.rows import Row, Setup
 from core.dataset_index import INDEX_FILE, read_index
 from core.inference.backbone_catalog import describe_backbone
@@ -48,11 +49,12 @@ class Place(NamedTuple):
     cache_dir: Path
     weights: Path  # of the backbone, as safetensors
     num_threads: int
+    commit: str  # of the code that runs
 
 
 def make_spec(setup: Setup) -> TrainingSpec:
     """Options that the method knows are the method's; all others are the optimization's."""
-    options = dict(option.split("=", 1) for option in setup.options.split())
+    options = {name: value for name, value in setup.read_options().items() if name != PROTOTYPE}
     of_training = {name: value for name, value in options.items() if name in OptimizationSpec.model_fields}
     of_method = {name: value for name, value in options.items() if name not in of_training}
     return TrainingSpec(
@@ -73,9 +75,11 @@ def run(setup: Setup, place: Place) -> Row:
     with tempfile.TemporaryDirectory(prefix="bitune-accuracy-") as folder:
         job, samples = prepare(setup, place, Path(folder))
         began_at = time.monotonic()
-        state = train(job, samples)
+        with try_out(setup.read_options().get(PROTOTYPE)):
+            state = train(job, samples)
     predicted = _predict(job, state, samples.test)
-    return _describe(setup, job, state, samples, predicted, seconds=time.monotonic() - began_at)
+    seconds = time.monotonic() - began_at
+    return _describe(setup, job, state, samples, predicted, seconds=seconds, commit=place.commit)
 
 
 def prepare(setup: Setup, place: Place, output_dir: Path) -> Prepared:
@@ -126,7 +130,14 @@ def _predict(job: TrainerJob, state: State, samples: SampleSet) -> Tensor:
 
 
 def _describe(
-    setup: Setup, job: TrainerJob, state: State, samples: SplitSamples, predicted: Tensor, *, seconds: float
+    setup: Setup,
+    job: TrainerJob,
+    state: State,
+    samples: SplitSamples,
+    predicted: Tensor,
+    *,
+    seconds: float,
+    commit: str,
 ) -> Row:
     right = predicted == samples.test.labels
     recalls = [right[samples.test.labels == label].double().mean() for label in samples.test.labels.unique()]
@@ -148,6 +159,7 @@ def _describe(
         seconds=round(seconds, 1),
         machine=_name_machine(job.device),
         torch_version=torch.__version__,
+        commit=commit,
         date=datetime.now(UTC).date().isoformat(),
     )
 

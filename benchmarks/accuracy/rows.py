@@ -26,6 +26,9 @@ class Setup(BaseModel):
     image_size: int
     device: str
 
+    def read_options(self) -> dict[str, str]:
+        return dict(option.split("=", 1) for option in self.options.split())
+
 
 class Row(Setup):
     fold: Fold
@@ -42,7 +45,13 @@ class Row(Setup):
     seconds: float
     machine: str
     torch_version: str
+    commit: str = ""  # of the code; of the first rows it was not written down
     date: str
+
+    @property
+    def arena(self) -> tuple[str, int, Fold, str, int]:
+        """Rows are judged on the same pictures, and start from the same weights, where it is equal."""
+        return self.dataset, self.task, self.fold, self.weights_sha256, self.image_size
 
     @property
     def setup(self) -> Setup:

@@ -88,33 +88,53 @@ def compare(rows: list[Row], baseline: list[Row]) -> Difference | None:
 
 
 def draw_plot(rows: list[Row], path: Path) -> None:
-    """Accuracy over the share of labels, a line a method; bars are one standard deviation."""
-    groups = group_rows(rows)
+    """Accuracy over the share of labels, a line a method; bars are one standard deviation, of seeds alone.
+
+    Of each method with its defaults, for as many epochs as most of its seeds had; all rows are of one arena.
+    """
+    groups = _choose_groups(rows)
     figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
-    for method, colour in COLOURS.items():
-        points = sorted(
-            (group.percent, [100 * row.accuracy for row in members])
-            for group, members in groups.items()
-            if group.method == method
-        )
+    for number, (method, colour) in enumerate(COLOURS.items()):
+        points = {percent: members for (percent, name), members in sorted(groups.items()) if name == method}
         if points:
+            accuracies = [[100 * row.accuracy for row in members] for members in points.values()]
             axes.errorbar(
-                [percent for percent, _ in points],
-                [mean(values) for _, values in points],
-                yerr=[_spread(values) for _, values in points],
+                [percent + number - 1 for percent in points],  # beside each other, not on top
+                [mean(values) for values in accuracies],
+                yerr=[_spread(values) for values in accuracies],
                 label=method.replace("_", "-"),
                 color=colour,
                 marker="o",
                 capsize=3,
             )
-    axes.set_xlabel("labelled pictures, % of the training part")
+    shares: dict[int, list[Row]] = defaultdict(list)
+    for (percent, _), members in groups.items():
+        shares[percent] += members
+    axes.set_xticks(list(shares), [_describe_share(percent, members) for percent, members in shares.items()])
+    axes.set_xlabel("labelled pictures, of the training part")
     axes.set_ylabel("accuracy, %")
-    axes.set_xticks(sorted({group.percent for group in groups}))
-    axes.set_title(" / ".join(sorted({group.name for group in groups})), fontsize=10)
+    axes.set_title(" / ".join(sorted({group.name for group in group_rows(rows)})), fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def _choose_groups(rows: list[Row]) -> dict[tuple[int, str], list[Row]]:
+    """By share and method; what was trained with other options than its length stays out."""
+    chosen: dict[tuple[int, str], list[Row]] = {}
+    for group, members in sorted(group_rows([row for row in rows if set(row.read_options()) <= {"epochs"}]).items()):
+        key = (group.percent, group.method)
+        if len(members) > len(chosen.get(key, [])):
+            chosen[key] = members
+    return chosen
+
+
+def _describe_share(percent: int, members: list[Row]) -> str:
+    """`members` are of all methods."""
+    steps, seeds = {row.steps for row in members}, {row.seed for row in members}
+    length = " to ".join(str(count) for count in sorted({min(steps), max(steps)}))
+    return f"{percent} %\n{length} steps\n{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
 
 
 def _resample(gains: NDArray[np.float64], generator: np.random.Generator) -> float:

@@ -1,0 +1,141 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.accuracy.prototypes import MixedPairs, SmallCrops, Symmetric, check_prototype, try_out
+from benchmarks.accuracy.rows import MethodName, Setup
+from core.inference.classifier import Classifier
+from core.specs import ResolvedBiTuningSpec
+from core.training.augment import UNIFORMS_PER_CROP, draw_crops
+from core.training.losses import CrossEntropy
+from core.training.methods.base import Batch, Method
+from core.training.methods.bi_tuning import BiTuning
+from core.training.methods.build import build_method
+from core.training.networks import build_classifier
+from core.training.optim import build_optimizer
+from core.training.ranks import Ranks
+from tests.core.training.jobs import describe, make_spec, make_weights
+
+LABELS = torch.tensor([0, 2, 2, 1])
+SPEC = ResolvedBiTuningSpec(queue_size=3, encoder_momentum=0.8, projection_dim=8, temperature=0.2, queue_fill="mask")
+SETUP = Setup(
+    dataset="elpv",
+    task=2,
+    percent=25,
+    method="bi_tuning",
+    seed=0,
+    backbone="tf_efficientnet_lite0",
+    weights_sha256="a" * 64,
+    image_size=64,
+    device="cpu",
+)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    return make_weights(tmp_path / "weights.safetensors")
+
+
+def make_classifier(weights: Path, generator: torch.Generator) -> Classifier:
+    return build_classifier(describe(), weights, image_size=32, num_classes=3, generator=generator)
+
+
+def build(weights: Path) -> Method:
+    """As a job does."""
+    generator = torch.Generator().manual_seed(0)
+    return build_method(SPEC, make_spec(SPEC), ["a", "b", "c"], make_classifier(weights, generator), generator)
+
+
+def compute_losses(variant: type[BiTuning], weights: Path, views: list[Tensor]) -> dict[str, Tensor]:
+    """Of the second step: in the first the queue is empty, and nothing is contrasted."""
+    generator = torch.Generator().manual_seed(0)
+    classifier = make_classifier(weights, generator)
+    method = variant(classifier, SPEC, CrossEntropy(), generator, batch_size=len(LABELS), seed=0)
+    batch = Batch(views, LABELS)
+    for step in range(2):
+        method.begin_step(step)
+        method.encode_keys(batch, len(LABELS))
+        method.enqueue_keys(LABELS, Ranks())
+    return method.compute_losses(batch, slice(0, len(LABELS)))
+
+
+def make_views() -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(len(LABELS), 3, 32, 32, generator=generator) for _ in range(2)]
+
+
+def test_symmetric_loss_is_the_plain_one_of_equal_views(weights: Path) -> None:
+    view, _ = make_views()
+
+    plain, symmetric = (compute_losses(variant, weights, [view, view]) for variant in (BiTuning, Symmetric))
+
+    assert torch.allclose(symmetric["loss"], plain["loss"], atol=1e-5)
+
+
+def test_symmetric_cross_entropy_is_the_mean_over_both_views(weights: Path) -> None:
+    views = make_views()
+
+    there, back = (compute_losses(BiTuning, weights, order)["loss_ce"] for order in (views, views[::-1]))
+
+    assert torch.allclose(compute_losses(Symmetric, weights, views)["loss_ce"], (there + back) / 2, atol=1e-5)
+    assert not torch.allclose(there, back, atol=1e-5)
+
+
+def test_mixed_pairs_add_a_cross_entropy(weights: Path) -> None:
+    plain, mixed = (compute_losses(variant, weights, make_views()) for variant in (BiTuning, MixedPairs))
+
+    assert mixed["loss_ce"] == plain["loss_ce"]
+    assert mixed["loss"] > plain["loss"] + 0.5  # a guess among three costs 1.1
+
+
+def test_small_crops_change_the_contrastive_loss_alone(weights: Path) -> None:
+    plain, small = (compute_losses(variant, weights, make_views()) for variant in (BiTuning, SmallCrops))
+
+    assert small["loss_cce"] == plain["loss_cce"]
+    assert small["loss_ccl"] != plain["loss_ccl"]
+    difference = SPEC.ccl_weight * (small["loss_ccl"] - plain["loss_ccl"])
+    assert torch.allclose(small["loss"] - plain["loss"], difference, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"), [("symmetric", Symmetric), ("mixed_pairs", MixedPairs), ("small_crops", SmallCrops)]
+)
+def test_jobs_train_the_variant_while_it_is_tried_out(weights: Path, name: str, variant: type[BiTuning]) -> None:
+    assert type(build(weights)) is BiTuning
+
+    with try_out(name):
+        assert type(build(weights)) is variant
+
+
+def test_crops_are_gentle_while_they_are_tried_out() -> None:
+    uniforms, sizes = np.random.default_rng(0).random((200, UNIFORMS_PER_CROP)), np.full((200, 2), 100)
+
+    def find_smallest() -> float:
+        crops = draw_crops(uniforms, sizes)
+        return float((crops.height * crops.width).min())
+
+    assert find_smallest() < 3_000
+    with try_out("gentle_crops"):
+        assert find_smallest() > 4_900  # rounded to pixels
+
+
+def test_backbone_is_as_fast_as_the_head_while_it_is_tried_out(weights: Path) -> None:
+    def list_shares() -> set[float]:
+        groups = build_optimizer(build(weights), make_spec(SPEC).training).param_groups
+        return {group["share"] for group in groups}
+
+    assert list_shares() == {0.1, 1.0}
+    with try_out("fast_backbone"):
+        assert list_shares() == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("method", "prototype"), [("vanilla", "symmetric"), ("linear_probe", "fast_backbone"), ("bi_tuning", "symetric")]
+)
+def test_prototype_that_changes_nothing_is_refused(method: MethodName, prototype: str) -> None:
+    with pytest.raises(ValueError, match=prototype):
+        check_prototype(SETUP.model_copy(update={"method": method, "options": f"prototype={prototype}"}))
+    check_prototype(SETUP.model_copy(update={"options": "prototype=symmetric"}))
