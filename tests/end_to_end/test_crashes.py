@@ -10,7 +10,7 @@ from tests.end_to_end.faults import find_descendants
 from tests.end_to_end.service import Json, Service, User
 from tests.trainers import find_trainer_pids
 
-LONG = {"training": {"epochs": 8, "image_size": 64, "batch_size": 16}}
+LONG = {"training": {"epochs": 6, "image_size": 64, "batch_size": 16}}
 
 
 @pytest.fixture
