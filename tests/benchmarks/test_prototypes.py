@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.accuracy.prototypes import MixedPairs, SmallCrops, Symmetric, check_prototype, try_out
-from benchmarks.accuracy.rows import MethodName, Setup
+from benchmarks.accuracy.rows import MethodName
 from core.inference.classifier import Classifier
 from core.specs import ResolvedBiTuningSpec
 from core.training.augment import UNIFORMS_PER_CROP, draw_crops
@@ -17,21 +17,11 @@ from core.training.methods.build import build_method
 from core.training.networks import build_classifier
 from core.training.optim import build_optimizer
 from core.training.ranks import Ranks
+from tests.benchmarks.test_accuracy import SETUP
 from tests.core.training.jobs import describe, make_spec, make_weights
 
 LABELS = torch.tensor([0, 2, 2, 1])
 SPEC = ResolvedBiTuningSpec(queue_size=3, encoder_momentum=0.8, projection_dim=8, temperature=0.2, queue_fill="mask")
-SETUP = Setup(
-    dataset="elpv",
-    task=2,
-    percent=25,
-    method="bi_tuning",
-    seed=0,
-    backbone="tf_efficientnet_lite0",
-    weights_sha256="a" * 64,
-    image_size=64,
-    device="cpu",
-)
 
 
 @pytest.fixture
