@@ -31,7 +31,7 @@ def test_validate_tells_what_a_job_will_be_and_the_job_how_right_it_was(user: Us
 
 
 def test_resolved_spec_posted_again_gives_the_same_model_and_evaluation(user: User, dataset_id: str) -> None:
-    training = {"epochs": 1, "image_size": 64, "early_stopping": {"patience": 1}, "class_weights": "auto"}
+    training = {"epochs": 2, "image_size": 64, "early_stopping": {"patience": 1}, "class_weights": "auto"}
     body = {"dataset_id": dataset_id, "training": training, "compare_to_baseline": True, "seed": 3}
 
     first = user.wait_for_end(user.post_job(body))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conditions import wait_until
 from tests.end_to_end.faults import find_descendants, signal_all
-from tests.end_to_end.service import User
+from tests.end_to_end.service import Json, User
 from tests.end_to_end.test_crashes import LONG
 from tests.trainers import find_pids
 
@@ -83,8 +83,13 @@ def kill_postgres(home: Path) -> None:
     os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
 
 
+def find_weights_sha256(user: User, job: Json) -> str:
+    parts = user.client.get(f"/models/{job['model_id']}/download").json()["parts"]
+    return str(next(part["sha256"] for part in parts if part["name"] == "weights.safetensors"))
+
+
 @pytest.mark.usefixtures("interruptible")
-def test_job_of_a_killed_stack_is_resumed_by_the_next(home: Path, archive: Path) -> None:
+def test_job_of_a_killed_stack_ends_as_if_nothing_had_happened(home: Path, archive: Path) -> None:
     up = Up(home)
     user = up.start()
     answer = user.client.post("/datasets", files={"file": ("c.zip", archive.read_bytes())}, data={"name": "cells"})
@@ -101,6 +106,8 @@ def test_job_of_a_killed_stack_is_resumed_by_the_next(home: Path, archive: Path)
     assert len(job["attempts"]) >= 2
     assert job["attempts"][-1]["resumed_from_step"] > 0
     assert len(user.client.get("/models").json()["data"]) == 1
+    undisturbed = user.wait_for_end(user.post_job(job["resolved_spec"]))
+    assert find_weights_sha256(user, job) == find_weights_sha256(user, undisturbed)
 
     kill_postgres(home)
     wait_until(lambda: user.client.get("/jobs").status_code == 503, seconds=10)
