@@ -92,7 +92,7 @@ def _make_services(settings: Settings) -> Services:
         picture_fetcher=PictureFetcher.from_settings(settings),
         model_cache=ModelCache(
             capacity_bytes=settings.model_cache_bytes,
-            load=ModelLoader(settings, sessions=sessions, storage=storage),
+            loader=ModelLoader(settings, sessions=sessions, storage=storage),
             batcher=Batcher(max_batch=settings.predict_batch_size, num_threads=settings.simultaneous_predictions),
         ),
     )

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from api.batching import Batcher
+from api.model_loading import FoundModel
 from core.errors import ConflictError, OverloadedError
 from core.inference.model_card import ModelCard
 from core.inference.predicted import PicturePrediction
@@ -42,23 +44,36 @@ class LoadedModel:
         return predictions
 
 
+class Loader(Protocol):
+    """Blocks; the cache calls it from threads of its own."""
+
+    def find(self, model_id: str) -> FoundModel: ...
+
+    def load(self, found: FoundModel) -> Predictor: ...
+
+
 class ModelCache:
-    """Least recently used goes first, and only when idle; 100 cold requests load a model once, or hear once why not."""
+    """Least recently used goes first, and only when idle; 100 cold requests load a model once, or hear once why not.
+
+    Others make room before a model is loaded, not after.
+    """
 
     def __init__(
         self,
         *,
         capacity_bytes: int,
-        load: Callable[[str], tuple[Predictor, ModelCard]],
+        loader: Loader,
         batcher: Batcher,
         failure_seconds: float = FAILURE_SECONDS,
     ) -> None:
         self._capacity_bytes = capacity_bytes
-        self._load = load
+        self._loader = loader
         self._batcher = batcher
         self._failure_seconds = failure_seconds
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
+        self._turns = asyncio.Semaphore(SIMULTANEOUS_LOADS)
+        self._reserved_bytes = 0  # for those whose turn it is
         self._failures: dict[str, Exception] = {}  # of the last seconds
         self._loaders = ThreadPoolExecutor(SIMULTANEOUS_LOADS, thread_name_prefix="load-model")
 
@@ -111,11 +126,23 @@ class ModelCache:
 
     async def _load_and_keep(self, model_id: str) -> LoadedModel:
         loop = asyncio.get_running_loop()
-        predictor, card = await loop.run_in_executor(self._loaders, self._load, model_id)
-        self._make_room(predictor.size_bytes)
-        model = LoadedModel(predictor, card, self._batcher)
+        async with self._turns:
+            found = await loop.run_in_executor(self._loaders, self._loader.find, model_id)
+            with self._reserved(found.size_bytes):
+                predictor = await loop.run_in_executor(self._loaders, self._loader.load, found)
+        self._make_room(predictor.size_bytes)  # which may be more than the file's
+        model = LoadedModel(predictor, found.card, self._batcher)
         self._models[model_id] = model
         return model
+
+    @contextmanager
+    def _reserved(self, needed_bytes: int) -> Iterator[None]:
+        self._make_room(needed_bytes)
+        self._reserved_bytes += needed_bytes
+        try:
+            yield
+        finally:
+            self._reserved_bytes -= needed_bytes
 
     def _make_room(self, needed_bytes: int) -> None:
         if needed_bytes > self._capacity_bytes:
@@ -124,7 +151,7 @@ class ModelCache:
                 f"the model takes {needed_bytes} bytes, and {self._capacity_bytes} are there for models",
                 hint="ask the operator to raise BITUNE_MODEL_CACHE_BYTES",
             )
-        used = sum(model.predictor.size_bytes for model in self._models.values())
+        used = self._reserved_bytes + sum(model.predictor.size_bytes for model in self._models.values())
         for model_id, model in list(self._models.items()):
             if used + needed_bytes <= self._capacity_bytes:
                 return

@@ -1,6 +1,7 @@
 """From a model's id to a predictor that has answered once."""
 
 from threading import Lock
+from typing import NamedTuple
 
 import torch
 
@@ -13,6 +14,15 @@ from core.inference.model_card import ModelCard
 from core.inference.predictor import Predictor
 from core.settings import Settings
 from core.storage import Storage
+
+
+class FoundModel(NamedTuple):
+    """What the database says of a model that can be loaded."""
+
+    id: str
+    sha256: str
+    size_bytes: int  # of its weights
+    card: ModelCard
 
 
 class ModelLoader:
@@ -33,18 +43,21 @@ class ModelLoader:
         torch.set_num_threads(settings.predict_threads)
         keep_freed_memory()
 
-    def __call__(self, model_id: str) -> tuple[Predictor, ModelCard]:
+    def find(self, model_id: str) -> FoundModel:
         """Raises NotFoundError for a model that is gone and ConflictError for one that is not ready."""
         with self._sessions() as session:
             row = models.get_loadable(session, model_id)
-        card = ModelCard.model_validate(row.card)
-        with self._files.opened(model_id, sha256=row.weights_sha256) as path, self._building:
+        return FoundModel(row.id, row.weights_sha256, row.weights_size_bytes, ModelCard.model_validate(row.card))
+
+    def load(self, found: FoundModel) -> Predictor:
+        with self._files.opened(found.id, sha256=found.sha256) as path, self._building:
+            give_back_freed_memory()  # that of models which made room for this one
             try:
-                predictor = Predictor.load(path, card, device=self._device, precision=self._precision)
+                predictor = Predictor.load(path, found.card, device=self._device, precision=self._precision)
                 predictor.warm_up()
             finally:
                 give_back_freed_memory()
-        return predictor, card
+        return predictor
 
     def _find_living(self, model_ids: list[str]) -> set[str]:
         with self._sessions() as session:

@@ -5,19 +5,22 @@ from types import ModuleType
 from typing import NamedTuple
 from unittest.mock import patch
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.accuracy.rows import MethodName, Setup
-from core.training import augment, optim
+from core.training import augment, course, optim
 from core.training.methods import build
 from core.training.methods.base import Batch
 from core.training.methods.bi_tuning import BiTuning, Keys
+from core.training.trainer import Trainer
 
 PROTOTYPE = "prototype"  # the option that names one
 Losses = dict[str, Tensor]
 SMALL_CROPS = 2
+PROBE_DECAY = 1e-3
 
 
 class Symmetric(BiTuning):
@@ -95,6 +98,42 @@ class SmallCrops(BiTuning):
         return [view[:, :, top : top + side, left : left + side] for top, left in places]
 
 
+class ProbedHead(Trainer):
+    """The head starts from a logistic regression on features of the frozen backbone, instead of from noise."""
+
+    def _fit(self) -> None:
+        if self._counters.step == 0:
+            self._method.eval()  # the features are those that validation sees
+            head = fit_head(self._compute_features(), self._samples.train.labels, self._method.classifier.head)
+            for classifier in self._method.candidates.values():
+                classifier.head.load_state_dict(head)
+        super()._fit()
+
+    @torch.no_grad()
+    def _compute_features(self) -> Tensor:
+        """Of the training pictures' centre squares (M, d)."""
+        train, backbone = self._samples.train, self._method.classifier.backbone
+        parts = [train.read_squares(places) for places in np.array_split(np.arange(len(train)), len(train) // 64 + 1)]
+        return torch.cat([backbone(self._normalize(part.to(self._device))).float().cpu() for part in parts])
+
+
+def fit_head(features: Tensor, labels: Tensor, head: nn.Linear) -> dict[str, Tensor]:
+    """The state of `head` that fits features (M, d) and labels (M,) best, with a little weight decay."""
+    fitted = nn.Linear(head.in_features, head.out_features)
+    nn.init.zeros_(fitted.weight)
+    nn.init.zeros_(fitted.bias)
+    optimizer = torch.optim.LBFGS(fitted.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+
+    def compute_loss() -> Tensor:
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(fitted(features), labels) + PROBE_DECAY * fitted.weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(compute_loss)
+    return fitted.state_dict()
+
+
 class _Change(NamedTuple):
     module: ModuleType
     name: str
@@ -107,6 +146,7 @@ PROTOTYPES = {
     "mixed_pairs": _Change(build, "BiTuning", MixedPairs),
     "small_crops": _Change(build, "BiTuning", SmallCrops),
     "gentle_crops": _Change(augment, "SCALE", (0.5, 1.0), frozenset({"vanilla", "linear_probe", "bi_tuning"})),
+    "probed_head": _Change(course, "Trainer", ProbedHead, frozenset({"vanilla", "bi_tuning"})),
     "fast_backbone": _Change(optim, "SLOW_SHARE", 1.0, frozenset({"vanilla", "bi_tuning"})),
 }
 

@@ -30,8 +30,7 @@ class Predictor:
         """Takes the network over."""
         self._network = network.eval()
         self._dtype = DTYPES[precision]
-        backbone = fold_batch_norm(network.backbone, _make_example(card.preprocessing.image_size))
-        network.backbone = backbone.to(self._dtype)
+        network.backbone.to(self._dtype)
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         self._device = device
         self._image_size = card.preprocessing.image_size
@@ -43,16 +42,9 @@ class Predictor:
         cls, weights: Path, card: ModelCard, *, device: torch.device = CPU, precision: Precision = "fp32"
     ) -> "Predictor":
         """Raises ValueError when weights and card do not belong together."""
-        classifier = Classifier(
-            create_backbone(card.backbone), num_features=card.num_features, num_classes=len(card.classes)
-        )
-        state = load_file(weights)
-        network = frame(classifier, state)
-        _check_state(state, network.state_dict())
-        if card.unknown_threshold is not None and network.novelty is None:
-            raise ValueError("the card has a threshold for unknown pictures, and the weights hold no keys")
-        network.load_state_dict(state)
-        del state  # before the network is doubled for a moment
+        network = _load_network(weights, card)
+        if not fold_batch_norm(network.backbone, _make_example(card.preprocessing.image_size)):
+            network = _load_network(weights, card)  # slower, and right
         return cls(network, card, device, precision=precision)
 
     @property
@@ -72,6 +64,20 @@ class Predictor:
             probabilities = (outputs.logits / self._temperature).softmax(dim=1).cpu().numpy()
             scores = outputs.unknown_scores
         return Predicted(probabilities, None if scores is None else scores.cpu().numpy())
+
+
+def _load_network(weights: Path, card: ModelCard) -> ExportedNetwork:
+    """In eval mode."""
+    classifier = Classifier(
+        create_backbone(card.backbone), num_features=card.num_features, num_classes=len(card.classes)
+    )
+    state = load_file(weights)
+    network = frame(classifier, state)
+    _check_state(state, network.state_dict())
+    if card.unknown_threshold is not None and network.novelty is None:
+        raise ValueError("the card has a threshold for unknown pictures, and the weights hold no keys")
+    network.load_state_dict(state)
+    return network.eval()
 
 
 def _make_example(image_size: int) -> Tensor:

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from api.batching import Batcher
-from api.model_cache import MAX_FAULTS, LoadedModel, ModelCache
+from api.model_cache import MAX_FAULTS, SIMULTANEOUS_LOADS, LoadedModel, ModelCache
+from api.model_loading import FoundModel
 from core.errors import ConflictError, NotFoundError, OverloadedError
 from core.inference.model_card import ModelCard
 from core.inference.predicted import Predicted
@@ -28,19 +29,24 @@ class Sized:
 
 
 class Loader:
-    """Counts its calls; holds them until it is let go."""
+    """Counts its loads; holds them until it is let go."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.release = threading.Event()
         self.release.set()
 
-    def __call__(self, model_id: str) -> tuple[Predictor, ModelCard]:
-        self.calls.append(model_id)
-        assert self.release.wait(10)
-        if model_id == "missing":
+    def find(self, model_id: str) -> FoundModel:
+        if model_id == "unknown":
             raise NotFoundError("model_not_found", "there is no such model")
-        return cast(Predictor, Sized()), cast(ModelCard, None)
+        return FoundModel(model_id, "a" * 64, SIZE, cast(ModelCard, None))
+
+    def load(self, found: FoundModel) -> Predictor:
+        self.calls.append(found.id)
+        assert self.release.wait(10)
+        if found.id == "missing":
+            raise NotFoundError("object_not_found", "there are no such weights")
+        return cast(Predictor, Sized())
 
 
 @pytest.fixture
@@ -51,7 +57,7 @@ def loader() -> Loader:
 def make_cache(loader: Loader, *, room_for: int = 2, failure_seconds: float = 10.0) -> ModelCache:
     return ModelCache(
         capacity_bytes=room_for * SIZE,
-        load=loader,
+        loader=loader,
         batcher=Batcher(max_batch=1, num_threads=1),
         failure_seconds=failure_seconds,
     )
@@ -119,7 +125,7 @@ def test_model_in_use_is_never_evicted_and_want_of_room_is_no_failure(loader: Lo
         cache.close()
 
     asyncio.run(ask())
-    assert loader.calls == ["a", "b", "b"]
+    assert loader.calls == ["a", "b"]
 
 
 def test_model_is_warm_once_it_was_used(loader: Loader) -> None:
@@ -155,7 +161,7 @@ def test_failure_keeps_nothing_of_those_who_were_refused(loader: Loader) -> None
     assert asyncio.run(ask()) <= 1  # the last one
 
 
-def test_model_that_never_fits_is_not_loaded_again_and_again(loader: Loader) -> None:
+def test_model_that_never_fits_is_not_loaded(loader: Loader) -> None:
     async def ask() -> None:
         cache = make_cache(loader, room_for=0)
         for _ in range(3):
@@ -164,7 +170,61 @@ def test_model_that_never_fits_is_not_loaded_again_and_again(loader: Loader) -> 
         cache.close()
 
     asyncio.run(ask())
-    assert loader.calls == ["a"]
+    assert loader.calls == []
+
+
+def test_room_is_made_before_a_model_is_loaded(loader: Loader) -> None:
+    """Else both are in memory for a while."""
+
+    async def ask() -> bool:
+        cache = make_cache(loader, room_for=1)
+        await use(cache, "a")
+        loader.release.clear()
+        second = asyncio.create_task(use(cache, "b"))
+        while "b" not in loader.calls:
+            await asyncio.sleep(0.01)
+        is_first_gone = not cache.is_warm("a")
+        loader.release.set()
+        await second
+        cache.close()
+        return is_first_gone
+
+    assert asyncio.run(ask())
+
+
+def test_unknown_model_takes_nobody_s_room(loader: Loader) -> None:
+    async def ask() -> bool:
+        cache = make_cache(loader, room_for=1)
+        await use(cache, "a")
+        with pytest.raises(NotFoundError):
+            await use(cache, "unknown")
+        is_warm = cache.is_warm("a")
+        cache.close()
+        return is_warm
+
+    assert asyncio.run(ask())
+
+
+def test_failed_load_gives_its_room_back(loader: Loader) -> None:
+    async def ask() -> None:
+        cache = make_cache(loader, room_for=1)
+        with pytest.raises(NotFoundError):
+            await use(cache, "missing")
+        await use(cache, "a")
+        cache.close()
+
+    asyncio.run(ask())
+    assert loader.calls == ["missing", "a"]
+
+
+def test_many_cold_models_wait_for_their_turn_instead_of_being_refused(loader: Loader) -> None:
+    async def ask() -> None:
+        cache = make_cache(loader, room_for=SIMULTANEOUS_LOADS)
+        await asyncio.gather(*(use(cache, f"model-{number}") for number in range(20)))
+        cache.close()
+
+    asyncio.run(ask())
+    assert len(loader.calls) == 20
 
 
 class Broken(Sized):

@@ -3,9 +3,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
-from benchmarks.accuracy.prototypes import MixedPairs, SmallCrops, Symmetric, check_prototype, try_out
+from benchmarks.accuracy.contest import Place, run
+from benchmarks.accuracy.prototypes import (
+    PROBE_DECAY,
+    MixedPairs,
+    SmallCrops,
+    Symmetric,
+    check_prototype,
+    fit_head,
+    try_out,
+)
 from benchmarks.accuracy.rows import MethodName
 from core.inference.classifier import Classifier
 from core.specs import ResolvedBiTuningSpec
@@ -18,7 +28,7 @@ from core.training.networks import build_classifier
 from core.training.optim import build_optimizer
 from core.training.ranks import Ranks
 from tests.benchmarks.test_accuracy import SETUP
-from tests.core.training.jobs import describe, make_spec, make_weights
+from tests.core.training.jobs import BACKBONE, IMAGE_SIZE, describe, make_dataset, make_spec, make_weights
 
 LABELS = torch.tensor([0, 2, 2, 1])
 SPEC = ResolvedBiTuningSpec(queue_size=3, encoder_momentum=0.8, projection_dim=8, temperature=0.2, queue_fill="mask")
@@ -120,6 +130,36 @@ def test_backbone_is_as_fast_as_the_head_while_it_is_tried_out(weights: Path) ->
     assert list_shares() == {0.1, 1.0}
     with try_out("fast_backbone"):
         assert list_shares() == {1.0}
+
+
+def test_fitted_head_is_where_the_loss_is_least() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features, labels = torch.randn(40, 6, generator=generator), torch.randint(3, (40,), generator=generator)
+
+    fitted = fit_head(features, labels, nn.Linear(6, 3))
+
+    weight, bias = (fitted[name].requires_grad_() for name in ("weight", "bias"))
+    loss = functional.cross_entropy(features @ weight.T + bias, labels) + PROBE_DECAY * weight.square().sum()
+    assert all(gradient.abs().max() < 1e-3 for gradient in torch.autograd.grad(loss, [weight, bias]))
+
+
+def test_head_starts_from_a_probe_while_it_is_tried_out(tmp_path: Path) -> None:
+    """One step at this rate learns no colours."""
+    place = Place(
+        dataset_dir=make_dataset(tmp_path / "dataset", train=80, val=0, test=0),
+        classes=["red", "green"],
+        cache_dir=tmp_path / "cache",
+        weights=make_weights(tmp_path / "weights.safetensors"),
+        num_threads=1,
+        commit="",
+    )
+    options = "batch_size=32 epochs=1 learning_rate=1e-9"
+    setup = SETUP.model_copy(
+        update={"backbone": BACKBONE, "image_size": IMAGE_SIZE, "percent": 100, "options": options, "seed": 100}
+    )
+    tried = setup.model_copy(update={"options": f"{options} prototype=probed_head"})
+
+    assert run(tried, place).accuracy > run(setup, place).accuracy + 0.3  # the step still moves the batch norms
 
 
 @pytest.mark.parametrize(

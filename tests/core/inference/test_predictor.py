@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from core.inference.classifier import Classifier, create_backbone
-from core.inference.exported_network import frame
+from core.inference.exported_network import ExportedNetwork, frame
 from core.inference.model_card import ModelCard
 from core.inference.predictor import Predictor
 from tests.cards import make_card
@@ -41,6 +41,18 @@ def test_bf16_answers_nearly_the_same_from_half_the_memory(weights: Path) -> Non
 
     assert np.abs(short.predict(pixels).probabilities - exact.predict(pixels).probabilities).max() < 0.02
     assert short.size_bytes < 0.6 * exact.size_bytes
+
+
+def test_network_that_folding_would_change_stays_as_it_is(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = make_card("a", "b", "c")
+    classifier = Classifier(create_backbone(BACKBONE), num_features=describe().num_features, num_classes=3)
+    classifier.load_state_dict(load_file(weights))
+    plain = Predictor(ExportedNetwork(classifier), card, torch.device("cpu"))
+    monkeypatch.setattr("core.inference.folding.TOLERANCE", -1.0)  # nothing is equal enough
+
+    unfolded = Predictor.load(weights, card)
+
+    assert np.array_equal(unfolded.predict(make_pixels(5)).probabilities, plain.predict(make_pixels(5)).probabilities)
 
 
 def test_temperature_softens_probabilities(weights: Path) -> None:
