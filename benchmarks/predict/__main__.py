@@ -3,8 +3,9 @@
 One model (the bundled backbone at 224 px, two classes) and JPEGs of 224 to 1,024 px, sent as raw bodies to
 `POST /models/{id}/predict`; API, servers and clients share the machine. The parts:
 
-saturation  1, 8, 32 and 128 clients that wait for their answers, at the API and at LitServe in turn, and the floor of
-            the same minutes: a plain loop in one process that decodes batches of 32 on all cores and predicts them.
+saturation  1, 8, 32 and 128 clients that wait for their answers, at the API, at LitServe with the model as it is and at
+            LitServe with our engine in turn, and the floor of the same minutes: a plain loop in one process that
+            decodes batches of 32 on all cores and predicts them.
 overload    requests at twice the rate that can be served: what is still answered within the deadline?
 herd        100 requests at once to a model that is not loaded: how often is it read from the store?
 models      50 models in turn with room for 5: does memory stay within the cap?
@@ -38,7 +39,7 @@ LITSERVE_WORKERS_ON_CUDA = 4  # its documentation: one a core on a CPU, one to f
 def main() -> None:
     options = _parse_options()
     _allow_many_connections()
-    ratios = Ratios(NOT_MEASURED, NOT_MEASURED, NOT_MEASURED)
+    ratios = Ratios(NOT_MEASURED, NOT_MEASURED, NOT_MEASURED, NOT_MEASURED)
     results: dict[str, object] = {}
     with run_servers() as settings:
         setting = make_setting(settings, seconds=options.seconds, device=options.device, environment=dict(options.set))
@@ -47,6 +48,7 @@ def main() -> None:
             rounds = measure_rounds(setting, options.clients, options.rounds, litserve)
             ratios = find_ratios(rounds)
             report.show_rounds(rounds)
+            report.show(ratios)
             results["saturation"] = [report.to_json(one) for one in rounds]
         if "overload" in options.only:
             results["overload"] = report.show(measure_overload(setting, options.deadline))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import httpx
 
@@ -17,6 +18,7 @@ from cli.ports import LOOPBACK, find_free_port
 PACKAGE = "litserve==0.2.19"
 INSTALL_SECONDS = 300.0
 START_SECONDS = 120.0
+Engine = Literal["plain", "ours"]
 ROOT = Path(benchmarks.__path__[0]).parent
 
 
@@ -38,12 +40,14 @@ def install_litserve(folder: Path) -> Path:
 
 
 @contextmanager
-def serve_litserve(python: Path, files: ModelFiles, *, device: str, workers: int, log: Path) -> Iterator[str]:
+def serve_litserve(
+    python: Path, files: ModelFiles, *, device: str, workers: int, engine: Engine, log: Path
+) -> Iterator[str]:
     """The URL that predicts. All its processes end with this one: the guard kills their session."""
     port = find_free_port(set())
     guard = [sys.executable, "-m", "cli.guard", "SIGINT", "5"]
     app = [str(python), "-m", "benchmarks.predict.litserve_app"]
-    arguments = [str(files.weights), str(files.card), str(port), device, str(workers)]
+    arguments = [str(files.weights), str(files.card), str(port), device, str(workers), engine]
     with log.open("wb") as file:
         process = subprocess.Popen(
             [*guard, *app, *arguments], stdin=subprocess.PIPE, stdout=file, stderr=file, cwd=ROOT

@@ -1,6 +1,7 @@
 """Clients that wait for each answer, in turn at the API and at LitServe, and the floor of the same minutes.
 
-LitServe is started for each of its turns: two idle workers of it take a fifth of a core.
+LitServe predicts with the model as it is, and once more with our engine. It is started for each of its turns: two idle
+workers of it take a fifth of a core.
 """
 
 from contextlib import AbstractContextManager
@@ -9,11 +10,12 @@ from typing import NamedTuple
 
 from benchmarks.predict.figures import NOT_MEASURED, RoundFigures, find_median, summarize
 from benchmarks.predict.floor import Floor, FloorTask, measure_floor_apart
-from benchmarks.predict.litserve_server import serve_litserve
+from benchmarks.predict.litserve_server import Engine, serve_litserve
 from benchmarks.predict.load import LEAD_IN_SECONDS, Clients, Target, run_apart
 from benchmarks.predict.setting import Setting
 
-API, LITSERVE = "api", "litserve"
+API = "api"
+LITSERVE: dict[str, Engine] = {"litserve": "plain", "litserve, our engine": "ours"}
 Figures = dict[int, RoundFigures]  # by clients
 
 
@@ -35,6 +37,7 @@ class Ratios(NamedTuple):
 
     of_floor: float
     vs_litserve: float
+    vs_litserve_our_engine: float
     overhead_ms: float
 
 
@@ -52,22 +55,32 @@ def measure_rounds(setting: Setting, clients: list[int], rounds: int, litserve: 
         return [_measure_round(setting, api, clients, litserve) for _ in range(rounds)]
 
 
-def start_litserve(setting: Setting, litserve: LitServe) -> AbstractContextManager[str]:
+def start_litserve(setting: Setting, litserve: LitServe, engine: Engine = "plain") -> AbstractContextManager[str]:
     """The URL that predicts."""
-    log = setting.settings.home / "litserve.log"
-    return serve_litserve(litserve.python, setting.files, device=setting.device, workers=litserve.workers, log=log)
+    return serve_litserve(
+        litserve.python,
+        setting.files,
+        device=setting.device,
+        workers=litserve.workers,
+        engine=engine,
+        log=setting.settings.home / "litserve.log",
+    )
 
 
 def find_ratios(rounds: list[Round]) -> Ratios:
+    plain, same = (find_median(one.find_best(API) / one.find_best(name) for one in rounds) for name in LITSERVE)
     return Ratios(
         of_floor=find_median(one.find_best(API) / one.floor.images_per_second for one in rounds),
-        vs_litserve=find_median(one.find_best(API) / one.find_best(LITSERVE) for one in rounds),
+        vs_litserve=plain,
+        vs_litserve_our_engine=same,
         overhead_ms=find_median(one.find_overhead_ms() for one in rounds),
     )
 
 
 def _measure_round(setting: Setting, api: Target, clients: list[int], litserve: LitServe | None) -> Round:
-    servers = {API: _measure(setting, api, clients), LITSERVE: _measure_litserve(setting, litserve, clients)}
+    servers = {API: _measure(setting, api, clients)}
+    for name, engine in LITSERVE.items():
+        servers[name] = _measure_litserve(setting, litserve, engine, clients)
     return Round(_measure_floor(setting), servers)
 
 
@@ -75,11 +88,11 @@ def _measure_floor(setting: Setting) -> Floor:
     return measure_floor_apart(FloorTask(setting.files, setting.pictures, setting.seconds, setting.device))
 
 
-def _measure_litserve(setting: Setting, litserve: LitServe | None, clients: list[int]) -> Figures:
+def _measure_litserve(setting: Setting, litserve: LitServe | None, engine: Engine, clients: list[int]) -> Figures:
     """Nothing where it cannot be measured."""
     if litserve is None:
         return {}
-    with start_litserve(setting, litserve) as url:
+    with start_litserve(setting, litserve, engine) as url:
         return _measure(setting, Target([url], setting.secret, setting.pictures), clients)
 
 

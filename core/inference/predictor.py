@@ -14,6 +14,7 @@ from core.inference.exported_network import ExportedNetwork, frame
 from core.inference.folding import fold_batch_norm
 from core.inference.model_card import ModelCard
 from core.inference.normalize import Normalizer, to_channels_first
+from core.inference.pointwise import take_pointwise_from_onednn
 from core.inference.predicted import Predicted
 
 Precision = Literal["fp32", "bf16"]
@@ -30,6 +31,8 @@ class Predictor:
         """Takes the network over."""
         self._network = network.eval()
         self._dtype = DTYPES[precision]
+        if device.type == "cpu" and precision == "fp32":
+            take_pointwise_from_onednn(network.backbone)
         network.backbone.to(self._dtype)
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         self._device = device
