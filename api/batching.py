@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from typing import NamedTuple
@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core.inference.compute_threads import use_cores
 from core.inference.predicted import PicturePrediction, Predicted
 from core.inference.predictor import Predictor
 
@@ -23,20 +22,13 @@ class _Waiting(NamedTuple):
 class Batcher:
     """No batch waits for company: while all threads compute the next one gathers, so a single client loses no time.
 
-    Models take turns. What waits is shared out among the threads that are idle. A picture with nobody else's beside it
-    has all cores.
+    Models take turns. What waits is shared out among the threads that are idle.
     """
 
-    def __init__(
-        self, *, max_batch: int, num_threads: int, cores_a_batch: int = 1, is_alone: Callable[[], bool] = lambda: False
-    ) -> None:
-        """`is_alone` says whether the process has one picture at work, those that are still decoded included."""
+    def __init__(self, *, max_batch: int, num_threads: int) -> None:
         self._max_batch = max_batch
         self._idle = num_threads
-        self._threads = _make_threads(num_threads, cores=cores_a_batch)
-        # Of two threads with several cores each OpenMP lets the helpers sleep, which takes longer than one core does.
-        self._is_alone = is_alone if cores_a_batch == 1 else lambda: False
-        self._lone = _make_threads(1, cores=num_threads)
+        self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="predict")
         self._waiting: dict[Predictor, deque[_Waiting]] = {}  # whose turn it is stands first
         self._batches: set[asyncio.Task[None]] = set()
 
@@ -55,7 +47,6 @@ class Batcher:
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
-        self._lone.shutdown(cancel_futures=True)
 
     def _start_batches(self) -> None:
         while self._waiting and self._idle:
@@ -82,15 +73,11 @@ class Batcher:
     async def _compute(self, predictor: Predictor, batch: list[_Waiting]) -> None:
         loop = asyncio.get_running_loop()
         pixels = np.stack([one.pixels for one in batch])
-        computed = loop.run_in_executor(self._lone if self._is_alone() else self._threads, predictor.predict, pixels)
+        computed = loop.run_in_executor(self._threads, predictor.predict, pixels)
         await asyncio.wait({computed})
         _tell([one.answer for one in batch], computed)
         self._idle += 1
         self._start_batches()
-
-
-def _make_threads(count: int, *, cores: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, thread_name_prefix="predict", initializer=use_cores, initargs=(cores,))
 
 
 def _tell(answers: list[asyncio.Future[PicturePrediction]], computed: asyncio.Future[Predicted]) -> None:

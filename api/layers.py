@@ -27,6 +27,7 @@ ADMIN_PATHS = re.compile(r"^/(metrics|workers|keys)(/|$)")
 PREDICT_PATHS = re.compile(r"^(/predict|/models/[^/]+/predict)$")
 UPLOAD_PATHS = re.compile(r"^/uploads(/|$)")  # what is read there are URLs that write
 LOOK_UP_THREADS = 8
+MAX_REMEMBERED = 1000  # keys
 CLIENT_GONE = 499  # in the log alone, as nginx writes it
 UPLOAD_OVERHEAD_BYTES = 1024**2  # boundaries and fields around the file
 
@@ -94,6 +95,7 @@ class GateLayer:
         self._limiter = limiter
         self._limits = limits
         self._picture_gate = picture_gate
+        self._projects: dict[str, str] = {}  # by the secret of a key that was valid when it last asked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
@@ -112,16 +114,28 @@ class GateLayer:
     async def _admit(self, scope: Scope, headers: Headers) -> None:
         """Key, scope, room, rate; requests that come at a time with one key look it up together."""
         secret = _read_key(headers)
-        principal = await self._look_ups.read(secret, partial(self._authenticate, secret))
+        is_predict = PREDICT_PATHS.match(scope["path"]) is not None
+        if is_predict and secret in self._projects:
+            self._picture_gate.require_room(self._projects[secret])  # refusals are many, so they ask no database
+        principal = await self._authenticate_anew(secret)
         needed = _needed_scope(scope["method"], scope["path"])
         if needed not in principal.scopes:
             raise ForbiddenError("scope_missing", f"the key lacks the scope '{needed}'", hint="use a key that has it")
-        if PREDICT_PATHS.match(scope["path"]):
-            self._picture_gate.require_room(principal.project_id)  # a refusal costs little: there are many of them
+        if is_predict:
+            self._picture_gate.require_room(principal.project_id)
         if (rate := principal.requests_per_second) is not None:
             is_upload = brings_upload(scope)
             await run_in_threadpool(self._limiter.require, principal.project_id, rate, is_upload=is_upload)
         scope["state"]["principal"] = principal
+
+    async def _authenticate_anew(self, secret: str) -> Principal:
+        """And remembers the project: it is good for a refusal, never for an admission."""
+        self._projects.pop(secret, None)
+        principal: Principal = await self._look_ups.read(secret, partial(self._authenticate, secret))
+        if len(self._projects) >= MAX_REMEMBERED:
+            self._projects.clear()
+        self._projects[secret] = principal.project_id
+        return principal
 
     async def _run_limited(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         """An over-long body ends the stream, and whatever the app answers then is replaced by a 413."""

@@ -74,13 +74,6 @@ def _make_services(settings: Settings) -> Services:
     sessions = make_session_factory(engine)
     storage = Storage.from_settings(settings, IMPATIENT)
     dispatcher = Dispatcher(settings.broker_url.get_secret_value())
-    picture_gate = PictureGate(max_pictures=settings.predict_waiting_images)
-    batcher = Batcher(
-        max_batch=settings.predict_batch_size,
-        num_threads=settings.simultaneous_predictions,
-        cores_a_batch=settings.predict_threads,
-        is_alone=picture_gate.has_one,
-    )
     return Services(
         settings=settings,
         engine=engine,
@@ -95,12 +88,12 @@ def _make_services(settings: Settings) -> Services:
         rate_limiter=RateLimiter(settings.broker_url.get_secret_value()),
         probes=Probes(list_checks(engine, dispatcher, storage)),
         decode_pool=DecodePool.from_settings(settings),
-        picture_gate=picture_gate,
+        picture_gate=PictureGate(max_pictures=settings.predict_waiting_images),
         picture_fetcher=PictureFetcher.from_settings(settings),
         model_cache=ModelCache(
             capacity_bytes=settings.model_cache_bytes,
             loader=ModelLoader(settings, sessions=sessions, storage=storage),
-            batcher=batcher,
+            batcher=Batcher(max_batch=settings.predict_batch_size, num_threads=settings.simultaneous_predictions),
         ),
     )
 

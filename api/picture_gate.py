@@ -34,9 +34,6 @@ class PictureGate:
                 hint="wait as `Retry-After` says, or ask the operator for more servers",
             )
 
-    def has_one(self) -> bool:
-        return self._held.total() == 1
-
     @contextmanager
     def admit(self, project_id: str, count: int) -> Iterator[None]:
         """For as long as `count` pictures are at work."""
