@@ -36,7 +36,7 @@ check: $(STAMP)  ## Format, lint, types, import contracts, Dockerfile and compos
 	$(call timed,compose with a GPU,$(COMPOSE_CHECK) -f docker-compose.yml -f docker-compose.gpu.yml config -q)
 
 test: check  ## make check and pytest; what CI runs
-	$(call timed,pytest,$(BIN)/pytest)
+	$(call timed,pytest,$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
 
 chaos: $(STAMP)  ## Disturb a real stack and check that no job is lost: make chaos SEED=4 MINUTES=10 CONTROL=no-fence
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
