@@ -23,6 +23,8 @@ from core.training.probe import make_noise
 from core.training.ranks import Ranks
 
 STEPS_AN_EPOCH = 20
+EPOCHS = 50_000  # no end is near
+TAME_RATE = 1e-9  # noise teaches nothing
 RANDOM_SHA256 = "0" * 64  # weights that were never pre-trained
 _ALONE = Ranks()
 
@@ -61,9 +63,16 @@ class Stepper:
     """One method, training on made-up pictures."""
 
     def __init__(
-        self, shape: Shape, method: MethodSpec, weights: Path, device: torch.device, *, compiled: bool = False
+        self,
+        shape: Shape,
+        method: MethodSpec,
+        weights: Path,
+        device: torch.device,
+        *,
+        compiled: bool = False,
+        learning_rate: float = TAME_RATE,
     ) -> None:
-        job = _make_job(shape, method, weights, device)
+        job = make_job(shape, method, weights, device, learning_rate=learning_rate)
         self._device = device
         self._spec = job.spec.training
         self._is_reduced = shape.precision == "bf16"
@@ -98,7 +107,7 @@ class Stepper:
                 losses = self.method.compute_losses(batch, slice(0, len(batch.labels)))
             losses["loss"].backward()
         with watch.measure("optimizer"):
-            set_learning_rate(self._optimizer, self._spec, step=self._step, total_steps=10**6)
+            set_learning_rate(self._optimizer, self._spec, step=self._step, total_steps=EPOCHS * STEPS_AN_EPOCH)
             self._optimizer.step()
         with watch.measure("record"):
             torch.stack([loss.detach().double() for loss in losses.values()]).tolist()
@@ -129,7 +138,9 @@ class _Unwatched:
         yield
 
 
-def _make_job(shape: Shape, method: MethodSpec, weights: Path, device: torch.device) -> ProbeJob:
+def make_job(
+    shape: Shape, method: MethodSpec, weights: Path, device: torch.device, *, learning_rate: float
+) -> ProbeJob:
     backbone = describe_backbone(shape.backbone)
     spec = TrainingSpec(
         backbone=shape.backbone,
@@ -138,7 +149,7 @@ def _make_job(shape: Shape, method: MethodSpec, weights: Path, device: torch.dev
             {
                 "image_size": shape.image_size,
                 "batch_size": shape.batch_size,
-                "learning_rate": 1e-9,
+                "learning_rate": learning_rate,
                 "epochs": 1,
                 "precision": shape.precision,
             }
