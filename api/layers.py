@@ -1,5 +1,6 @@
 """The ASGI layers around the finished app: request id outermost, then key, scope and body size, before any parsing."""
 
+import hashlib
 import re
 import time
 from collections.abc import Callable
@@ -88,6 +89,7 @@ class GateLayer:
         limiter: RateLimiter,
         limits: BodyLimits,
         picture_gate: PictureGate,
+        max_remembered: int = MAX_REMEMBERED,
     ) -> None:
         self._app = app
         self._authenticate = authenticate
@@ -95,7 +97,8 @@ class GateLayer:
         self._limiter = limiter
         self._limits = limits
         self._picture_gate = picture_gate
-        self._projects: dict[str, str] = {}  # by the secret of a key that was valid when it last asked
+        self._max_remembered = max_remembered
+        self._projects: dict[bytes, str] = {}  # by the digest of a key that was valid when it last asked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
@@ -115,9 +118,9 @@ class GateLayer:
         """Key, scope, room, rate; requests that come at a time with one key look it up together."""
         secret = _read_key(headers)
         is_predict = PREDICT_PATHS.match(scope["path"]) is not None
-        if is_predict and secret in self._projects:
-            self._picture_gate.require_room(self._projects[secret])  # refusals are many, so they ask no database
-        principal = await self._authenticate_anew(secret)
+        if is_predict and (project_id := self._projects.get(_digest(secret))):
+            self._picture_gate.require_room(project_id)  # refusals are many, so they ask no database
+        principal = await self._authenticate_and_remember(secret)
         needed = _needed_scope(scope["method"], scope["path"])
         if needed not in principal.scopes:
             raise ForbiddenError("scope_missing", f"the key lacks the scope '{needed}'", hint="use a key that has it")
@@ -128,13 +131,17 @@ class GateLayer:
             await run_in_threadpool(self._limiter.require, principal.project_id, rate, is_upload=is_upload)
         scope["state"]["principal"] = principal
 
-    async def _authenticate_anew(self, secret: str) -> Principal:
-        """And remembers the project: it is good for a refusal, never for an admission."""
-        self._projects.pop(secret, None)
-        principal: Principal = await self._look_ups.read(secret, partial(self._authenticate, secret))
-        if len(self._projects) >= MAX_REMEMBERED:
+    async def _authenticate_and_remember(self, secret: str) -> Principal:
+        """What is remembered, its project, is good for a refusal and never for an admission."""
+        digest = _digest(secret)
+        try:
+            principal: Principal = await self._look_ups.read(secret, partial(self._authenticate, secret))
+        except UnauthenticatedError:
+            self._projects.pop(digest, None)
+            raise
+        if len(self._projects) >= self._max_remembered and digest not in self._projects:
             self._projects.clear()
-        self._projects[secret] = principal.project_id
+        self._projects[digest] = principal.project_id
         return principal
 
     async def _run_limited(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
@@ -176,6 +183,10 @@ def _read_key(headers: Headers) -> str:
             "key_required", "the request has no API key", hint="send `Authorization: Bearer bt_…`"
         )
     return secret.strip()
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
 
 
 def is_upload(scope: Scope) -> bool:

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -74,6 +74,7 @@ class ModelCache:
         self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
         self._turns = asyncio.Semaphore(SIMULTANEOUS_LOADS)
         self._reserved_bytes = 0  # for those whose turn it is
+        self._load_ended = asyncio.Condition()
         self._failures: dict[str, Exception] = {}  # of the last seconds
         self._loaders = ThreadPoolExecutor(SIMULTANEOUS_LOADS, thread_name_prefix="load-model")
 
@@ -128,21 +129,26 @@ class ModelCache:
         loop = asyncio.get_running_loop()
         async with self._turns:
             found = await loop.run_in_executor(self._loaders, self._loader.find, model_id)
-            with self._reserved(found.size_bytes):
+            async with self._reserved(found.size_bytes):
                 predictor = await loop.run_in_executor(self._loaders, self._loader.load, found)
-        self._make_room(predictor.size_bytes)  # which may be more than the file's
-        model = LoadedModel(predictor, found.card, self._batcher)
-        self._models[model_id] = model
+                self._evict_until_free(max(0, predictor.size_bytes - found.size_bytes))  # if it can be: it is there
+                model = LoadedModel(predictor, found.card, self._batcher)
+                self._models[model_id] = model
         return model
 
-    @contextmanager
-    def _reserved(self, needed_bytes: int) -> Iterator[None]:
-        self._make_room(needed_bytes)
-        self._reserved_bytes += needed_bytes
+    @asynccontextmanager
+    async def _reserved(self, needed_bytes: int) -> AsyncIterator[None]:
+        """Waits where another load has the room that is missing: its model may be idle when it is there."""
+        async with self._load_ended:
+            await self._load_ended.wait_for(lambda: not self._reserved_bytes or self._could_free(needed_bytes))
+            self._make_room(needed_bytes)
+            self._reserved_bytes += needed_bytes
         try:
             yield
         finally:
             self._reserved_bytes -= needed_bytes
+            async with self._load_ended:
+                self._load_ended.notify_all()
 
     def _make_room(self, needed_bytes: int) -> None:
         if needed_bytes > self._capacity_bytes:
@@ -151,15 +157,24 @@ class ModelCache:
                 f"the model takes {needed_bytes} bytes, and {self._capacity_bytes} are there for models",
                 hint="ask the operator to raise BITUNE_MODEL_CACHE_BYTES",
             )
-        used = self._reserved_bytes + sum(model.predictor.size_bytes for model in self._models.values())
+        self._evict_until_free(needed_bytes)
+        if self._free_bytes() < needed_bytes:
+            raise OverloadedError("models_busy", "every model that is loaded is in use", hint="try again in a moment")
+
+    def _evict_until_free(self, needed_bytes: int) -> None:
         for model_id, model in list(self._models.items()):
-            if used + needed_bytes <= self._capacity_bytes:
+            if self._free_bytes() >= needed_bytes:
                 return
             if model.users == 0:
-                used -= model.predictor.size_bytes
                 del self._models[model_id]
-        if used + needed_bytes > self._capacity_bytes:
-            raise OverloadedError("models_busy", "every model that is loaded is in use", hint="try again in a moment")
+
+    def _could_free(self, needed_bytes: int) -> bool:
+        idle_bytes = sum(model.predictor.size_bytes for model in self._models.values() if model.users == 0)
+        return self._free_bytes() + idle_bytes >= needed_bytes
+
+    def _free_bytes(self) -> int:
+        used_bytes = sum(model.predictor.size_bytes for model in self._models.values())
+        return self._capacity_bytes - self._reserved_bytes - used_bytes
 
 
 def _faulty() -> ConflictError:

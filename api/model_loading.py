@@ -21,7 +21,7 @@ class FoundModel(NamedTuple):
 
     id: str
     sha256: str
-    size_bytes: int  # of its weights
+    size_bytes: int  # loaded, as far as it can be told before
     card: ModelCard
 
 
@@ -47,7 +47,8 @@ class ModelLoader:
         """Raises NotFoundError for a model that is gone and ConflictError for one that is not ready."""
         with self._sessions() as session:
             row = models.get_loadable(session, model_id)
-        return FoundModel(row.id, row.weights_sha256, row.weights_size_bytes, ModelCard.model_validate(row.card))
+        size_bytes = row.weights_size_bytes // (2 if self._precision == "bf16" else 1)
+        return FoundModel(row.id, row.weights_sha256, size_bytes, ModelCard.model_validate(row.card))
 
     def load(self, found: FoundModel) -> Predictor:
         with self._files.opened(found.id, sha256=found.sha256) as path, self._building:

@@ -1,4 +1,4 @@
-"""Real servers, started once for all tests."""
+"""Real servers, started once for all tests of a process."""
 
 import shutil
 import tempfile

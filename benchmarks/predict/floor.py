@@ -18,6 +18,7 @@ from benchmarks.predict.figures import find_percentile
 from benchmarks.predict.pictures import read_pictures
 from benchmarks.predict.published import ModelFiles
 from core.images import ImageLimits, decode_rgb
+from core.inference.freed_memory import keep_freed_memory
 from core.inference.predictor import Predictor
 from core.inference.preprocessing import Preprocessing, prepare
 
@@ -50,6 +51,7 @@ def decode(content: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
 
 
 def _measure_floor(task: FloorTask) -> Floor:
+    keep_freed_memory()
     card = task.files.read_card()
     predictor = Predictor.load(task.files.weights, card, device=torch.device(task.device))
     contents = itertools.cycle(read_pictures(task.pictures))

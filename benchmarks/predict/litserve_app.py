@@ -8,7 +8,7 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import litserve
 import numpy as np
@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from benchmarks.predict.floor import BATCH_SIZE, decode
+from benchmarks.predict.litserve_server import Engine
 from benchmarks.predict.published import ModelFiles
 from core.inference.classifier import Classifier, create_backbone
+from core.inference.freed_memory import keep_freed_memory
 from core.inference.model_card import ModelCard
 from core.inference.normalize import Normalizer, to_channels_first
 from core.inference.predictor import Predictor
@@ -72,13 +74,11 @@ class PredictApi(litserve.LitAPI):  # type: ignore[misc]  # not installed where 
 
 
 class EngineApi(PredictApi):
-    """Our engine."""
+    """Our engine, and what it does to the process."""
 
     def _load(self, card: ModelCard, device: torch.device) -> Callable[[NDArray[np.uint8]], object]:
+        keep_freed_memory()
         return Predictor.load(self._files.weights, card, device=device).predict
-
-
-APIS = {"plain": PredictApi, "ours": EngineApi}
 
 
 def main() -> None:
@@ -88,11 +88,12 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("device", choices=["cpu", "cuda"])
     parser.add_argument("workers", type=int)
-    parser.add_argument("engine", choices=list(APIS))
+    parser.add_argument("engine", choices=get_args(Engine))
     options = parser.parse_args()
+    make_api = EngineApi if options.engine == "ours" else PredictApi
     threads = max(1, len(os.sched_getaffinity(0)) // options.workers)
     server = litserve.LitServer(
-        APIS[options.engine](ModelFiles(options.weights, options.card), threads),
+        make_api(ModelFiles(options.weights, options.card), threads),
         accelerator=options.device,
         devices=1,
         workers_per_device=options.workers,

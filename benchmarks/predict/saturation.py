@@ -14,8 +14,8 @@ from benchmarks.predict.litserve_server import Engine, serve_litserve
 from benchmarks.predict.load import LEAD_IN_SECONDS, Clients, Target, run_apart
 from benchmarks.predict.setting import Setting
 
-API = "api"
-LITSERVE: dict[str, Engine] = {"litserve": "plain", "litserve, our engine": "ours"}
+API, LITSERVE, LITSERVE_OUR_ENGINE = "api", "litserve", "litserve, our engine"
+ENGINES: dict[str, Engine] = {LITSERVE: "plain", LITSERVE_OUR_ENGINE: "ours"}
 Figures = dict[int, RoundFigures]  # by clients
 
 
@@ -68,18 +68,20 @@ def start_litserve(setting: Setting, litserve: LitServe, engine: Engine = "plain
 
 
 def find_ratios(rounds: list[Round]) -> Ratios:
-    plain, same = (find_median(one.find_best(API) / one.find_best(name) for one in rounds) for name in LITSERVE)
+    def find_speed_against(name: str) -> float:
+        return find_median(one.find_best(API) / one.find_best(name) for one in rounds)
+
     return Ratios(
         of_floor=find_median(one.find_best(API) / one.floor.images_per_second for one in rounds),
-        vs_litserve=plain,
-        vs_litserve_our_engine=same,
+        vs_litserve=find_speed_against(LITSERVE),
+        vs_litserve_our_engine=find_speed_against(LITSERVE_OUR_ENGINE),
         overhead_ms=find_median(one.find_overhead_ms() for one in rounds),
     )
 
 
 def _measure_round(setting: Setting, api: Target, clients: list[int], litserve: LitServe | None) -> Round:
     servers = {API: _measure(setting, api, clients)}
-    for name, engine in LITSERVE.items():
+    for name, engine in ENGINES.items():
         servers[name] = _measure_litserve(setting, litserve, engine, clients)
     return Round(_measure_floor(setting), servers)
 

@@ -2,8 +2,8 @@
 
 A forward pass on a CPU, and still more a step, frees and allocates the same large tensors again and again; given back
 to the system each time, they come back as page faults, which cost a fifth of a training step (measured: 0.90 s to
-0.71 s, tf_efficientnet_lite0 on two cores) and a tenth of a prediction. All threads share one heap: what a thread would
-have of its own holds at most 64 MB, so that tensors of a large batch went past it.
+0.71 s, tf_efficientnet_lite0 on two cores). All threads share one heap: what a thread has of its own holds at most
+64 MB, so that tensors of a large batch went past it, and page faults took a quarter of the cores that predicted.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ KEPT_BYTES = 2**30
 
 
 def keep_freed_memory() -> None:
-    """Where the C library is glibc; elsewhere nothing happens."""
+    """Where the C library is glibc; elsewhere nothing happens. Comes before threads: they keep the heap they have."""
     if _is_glibc():
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)

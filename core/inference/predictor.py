@@ -47,6 +47,7 @@ class Predictor:
         """Raises ValueError when weights and card do not belong together."""
         network = _load_network(weights, card)
         if not fold_batch_norm(network.backbone, _make_example(card.preprocessing.image_size)):
+            del network  # before there is another
             network = _load_network(weights, card)  # slower, and right
         return cls(network, card, device, precision=precision)
 

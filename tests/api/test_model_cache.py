@@ -217,9 +217,10 @@ def test_failed_load_gives_its_room_back(loader: Loader) -> None:
     assert loader.calls == ["missing", "a"]
 
 
-def test_many_cold_models_wait_for_their_turn_instead_of_being_refused(loader: Loader) -> None:
+@pytest.mark.parametrize("room_for", [1, SIMULTANEOUS_LOADS])
+def test_many_cold_models_wait_for_their_turn_instead_of_being_refused(loader: Loader, room_for: int) -> None:
     async def ask() -> None:
-        cache = make_cache(loader, room_for=SIMULTANEOUS_LOADS)
+        cache = make_cache(loader, room_for=room_for)
         await asyncio.gather(*(use(cache, f"model-{number}") for number in range(20)))
         cache.close()
 
