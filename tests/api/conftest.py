@@ -8,6 +8,7 @@ import httpx
 import pytest
 import uvicorn
 
+from api.limits import RateLimiter
 from api.main import create_app
 from core.db.session import SessionFactory
 from core.keys import ALL_SCOPES, create_key, ensure_project
@@ -22,6 +23,13 @@ class ApiServer(uvicorn.Server):
     def url(self) -> str:
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         return f"http://{host}:{port}"
+
+
+@pytest.fixture
+def limiter(settings: Settings) -> Iterator[RateLimiter]:
+    limiter = RateLimiter(settings.broker_url.get_secret_value())
+    yield limiter
+    limiter.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """The token bucket on the real broker."""
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -17,13 +16,6 @@ from core.keys import ensure_project
 from core.quotas import QuotaName, set_quota
 from core.settings import Settings
 from tests.tarpit import open_tarpit
-
-
-@pytest.fixture
-def limiter(settings: Settings) -> Iterator[RateLimiter]:
-    limiter = RateLimiter(settings.broker_url.get_secret_value())
-    yield limiter
-    limiter.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Of a key that is known a request too many is refused without a look at the database."""
 
 import asyncio
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -13,7 +12,6 @@ from api.limits import RateLimiter
 from api.picture_gate import PictureGate
 from core.db.session import SessionFactory
 from core.keys import NewKey, Principal, authenticate, create_key, ensure_project, revoke_key
-from core.settings import Settings
 
 
 class World:
@@ -54,13 +52,6 @@ class World:
         self.look_ups += 1
         with self._sessions() as session:
             return authenticate(session, secret)
-
-
-@pytest.fixture
-def limiter(settings: Settings) -> Iterator[RateLimiter]:
-    limiter = RateLimiter(settings.broker_url.get_secret_value())
-    yield limiter
-    limiter.close()
 
 
 @pytest.fixture

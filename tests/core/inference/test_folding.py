@@ -3,9 +3,10 @@ from copy import deepcopy
 import pytest
 import timm
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from core.inference.folding import fold_batch_norm
+from tests.core.inference.around import Around
 
 
 def make_network(name: str) -> nn.Module:
@@ -63,21 +64,6 @@ def test_network_without_norms_is_left_as_it_is() -> None:
     assert fold_batch_norm(folded, torch.randn(1, 3, 160, 160))
 
     assert measure_difference(network, folded, side=160) == 0
-
-
-class Around(nn.Module):
-    """Adds the convolution's own output to the norm's, which no hook sees."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(3, 4, 3)
-        self.norm = nn.BatchNorm2d(4)
-        nn.init.constant_(self.norm.weight, 3.0)
-
-    def forward(self, images: Tensor) -> Tensor:
-        values = self.convolution(images)
-        result: Tensor = values + self.norm(values)
-        return result
 
 
 def test_network_that_answers_otherwise_is_told() -> None:

@@ -6,7 +6,7 @@ import timm
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from core.inference.classifier import Classifier, create_backbone
@@ -14,6 +14,7 @@ from core.inference.exported_network import ExportedNetwork, frame
 from core.inference.model_card import ModelCard
 from core.inference.predictor import Predictor
 from tests.cards import make_card
+from tests.core.inference.around import Around
 from tests.core.training.jobs import BACKBONE, IMAGE_SIZE, describe
 
 
@@ -43,21 +44,6 @@ def test_bf16_answers_nearly_the_same_from_half_the_memory(weights: Path) -> Non
 
     assert np.abs(short.predict(pixels).probabilities - exact.predict(pixels).probabilities).max() < 0.02
     assert short.size_bytes < 0.6 * exact.size_bytes
-
-
-class Around(nn.Module):
-    """Adds the convolution's own output to the norm's, which folding cannot know."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(3, 4, 3)
-        self.norm = nn.BatchNorm2d(4)
-        nn.init.constant_(self.norm.weight, 3.0)
-
-    def forward(self, images: Tensor) -> Tensor:
-        values = self.convolution(images)
-        features: Tensor = (values + self.norm(values)).mean(dim=(2, 3))
-        return features
 
 
 @timm.models.register_model
