@@ -1,6 +1,5 @@
 """The ASGI layers around the finished app: request id outermost, then key, scope and body size, before any parsing."""
 
-import hashlib
 import re
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from api.picture_gate import PictureGate
 from api.shared_reads import SharedReads
 from core.errors import BituneError, ForbiddenError, TooLargeError, UnauthenticatedError
 from core.ids import make_id
-from core.keys import Principal
+from core.keys import Principal, hash_secret
 
 log = structlog.get_logger()
 
@@ -98,7 +97,7 @@ class GateLayer:
         self._limits = limits
         self._picture_gate = picture_gate
         self._max_remembered = max_remembered
-        self._projects: dict[bytes, str] = {}  # by the digest of a key that was valid when it last asked
+        self._projects: dict[str, str] = {}  # by the hash of a key that was valid when it last asked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
@@ -117,10 +116,11 @@ class GateLayer:
     async def _admit(self, scope: Scope, headers: Headers) -> None:
         """Key, scope, room, rate; requests that come at a time with one key look it up together."""
         secret = _read_key(headers)
+        key_hash = hash_secret(secret)
         is_predict = PREDICT_PATHS.match(scope["path"]) is not None
-        if is_predict and (project_id := self._projects.get(_digest(secret))):
+        if is_predict and (project_id := self._projects.get(key_hash)):
             self._picture_gate.require_room(project_id)  # refusals are many, so they ask no database
-        principal = await self._authenticate_and_remember(secret)
+        principal = await self._authenticate_and_remember(secret, key_hash=key_hash)
         needed = _needed_scope(scope["method"], scope["path"])
         if needed not in principal.scopes:
             raise ForbiddenError("scope_missing", f"the key lacks the scope '{needed}'", hint="use a key that has it")
@@ -131,17 +131,16 @@ class GateLayer:
             await run_in_threadpool(self._limiter.require, principal.project_id, rate, is_upload=is_upload)
         scope["state"]["principal"] = principal
 
-    async def _authenticate_and_remember(self, secret: str) -> Principal:
+    async def _authenticate_and_remember(self, secret: str, *, key_hash: str) -> Principal:
         """What is remembered, its project, is good for a refusal and never for an admission."""
-        digest = _digest(secret)
         try:
             principal: Principal = await self._look_ups.read(secret, partial(self._authenticate, secret))
         except UnauthenticatedError:
-            self._projects.pop(digest, None)
+            self._projects.pop(key_hash, None)
             raise
-        if len(self._projects) >= self._max_remembered and digest not in self._projects:
+        if len(self._projects) >= self._max_remembered and key_hash not in self._projects:
             self._projects.clear()
-        self._projects[digest] = principal.project_id
+        self._projects[key_hash] = principal.project_id
         return principal
 
     async def _run_limited(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
@@ -183,10 +182,6 @@ def _read_key(headers: Headers) -> str:
             "key_required", "the request has no API key", hint="send `Authorization: Bearer bt_…`"
         )
     return secret.strip()
-
-
-def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
 
 
 def is_upload(scope: Scope) -> bool:

@@ -78,7 +78,7 @@ def create_key(
         id=make_id("key"),
         project_id=project_id or ensure_project(session),
         name=name,
-        secret_sha256=_hash(secret),
+        secret_sha256=hash_secret(secret),
         scopes=sorted(scopes),
         expires_at=_find_expiry(session, expires_at, expires_in_days),
     )
@@ -92,7 +92,7 @@ def authenticate(session: Session, secret: str, *, requests_per_second: int | No
 
     `requests_per_second` is that of a project without a quota of its own.
     """
-    asked = {"secret_sha256": _hash(secret), "requests_per_second": requests_per_second}
+    asked = {"secret_sha256": hash_secret(secret), "requests_per_second": requests_per_second}
     key = session.execute(_select_key(), asked).one_or_none()
     if key is None:
         raise _unknown_key()
@@ -130,6 +130,11 @@ def revoke_key(session: Session, project_id: str, key_id: str) -> None:
     """Takes effect at the next request; revoking twice is fine."""
     key = get_key(session, project_id, key_id)
     key.revoked_at = key.revoked_at or session.scalar(select(func.clock_timestamp()))
+
+
+def hash_secret(secret: str) -> str:
+    """What is kept of it."""
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def _unknown_key() -> UnauthenticatedError:
@@ -200,7 +205,3 @@ def _find_expiry(session: Session, expires_at: datetime | None, expires_in_days:
             "expiry_in_the_past", "`expires_at` has passed", hint="give a time to come", param="expires_at"
         )
     return expires_at
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()

@@ -3,7 +3,7 @@
 A forward pass on a CPU, and still more a step, frees and allocates the same large tensors again and again; given back
 to the system each time, they come back as page faults, which cost a fifth of a training step (measured: 0.90 s to
 0.71 s, tf_efficientnet_lite0 on two cores). All threads share one heap: what a thread has of its own holds at most
-64 MB, so that tensors of a large batch went past it, and page faults took a quarter of the cores that predicted.
+64 MB, so that tensors of a large batch went past it, and page faults took a sixth of the cores that predicted.
 """
 
 import ctypes
