@@ -21,7 +21,9 @@ from core.specs import (
 
 BATCH_SIZE = 48
 LEARNING_RATE = 0.01  # of a batch of 48
+MIN_CROP_AREA = 0.7
 PAPER_STEPS = 10_000
+PAPER_MIN_CROP_AREA = 0.2
 PAPER_QUEUE_SIZE = 40
 AUTO_QUEUE_KEYS = 65_536  # what "auto" spends over all classes: 0.4 GiB at 1,280 features
 MAX_QUEUE_KEYS = 1_048_576
@@ -78,6 +80,8 @@ def _resolve_training(spec: TrainingSpec, dataset: DatasetFacts, backbone: Backb
         "warm_up_fraction": _number(asked.warm_up_fraction, 0.0 if is_paper else 0.05),
         "class_weights": _resolve_class_weights(asked, dataset),
         "image_size": backbone.image_size if asked.image_size == "auto" else asked.image_size,
+        "min_crop_area": _number(asked.min_crop_area, PAPER_MIN_CROP_AREA if is_paper else MIN_CROP_AREA),
+        "batch_norm": ("batch" if is_paper else "pretrained") if asked.batch_norm == "auto" else asked.batch_norm,
     }
     return ResolvedOptimizationSpec(**asked.model_dump(exclude=set(fixed)), **fixed)
 

@@ -96,7 +96,15 @@ class OptimizationSpec(Spec):
         "auto", description="Side of the square crops in pixels"
     )
     augmentation: Literal["standard", "none"] = Field(
-        "standard", description="`standard`: random resized crops (0.2 to 1) and horizontal flips; `none`: centre crops"
+        "standard", description="`standard`: random resized crops and horizontal flips; `none`: centre crops"
+    )
+    min_crop_area: Annotated[float, Field(ge=0.05, le=1)] | Auto = Field(
+        "auto", description="Share of the picture that the smallest random crop shows; the largest shows all of it"
+    )
+    batch_norm: Literal["pretrained", "batch"] | Auto = Field(
+        "auto",
+        description="What batch norm normalises by in training: `pretrained` keeps the backbone's statistics, "
+        "`batch` takes those of each batch and averages them for predicting",
     )
     precision: Literal["fp32", "bf16"] | Auto = Field(
         "auto", description='"auto" is bf16 on a GPU, fp32 on a CPU; momentum and contrastive losses are fp32 always'
@@ -151,6 +159,8 @@ class ResolvedOptimizationSpec(OptimizationSpec):
     warm_up_fraction: float
     class_weights: dict[str, float] | None
     image_size: int
+    min_crop_area: float = 0.2  # of jobs that were resolved before this was a field
+    batch_norm: Literal["pretrained", "batch"] = "batch"  # of the same
 
 
 ResolvedMethodSpec = Annotated[ResolvedBiTuningSpec | VanillaSpec | LinearProbeSpec, Field(discriminator="type")]

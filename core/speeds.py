@@ -18,7 +18,7 @@ from core.trainer_protocol import Speed
 
 PROBE_SECONDS = 300
 METHOD_FIELDS = {"type", "queue_size", "projection_dim", "projector"}  # those that cost time
-TRAINING_FIELDS = {"batch_size", "micro_batch_size", "image_size", "augmentation", "precision"}
+TRAINING_FIELDS = {"batch_size", "micro_batch_size", "image_size", "augmentation", "batch_norm", "precision"}
 
 
 class _Frozen(BaseModel):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.accuracy.rows import MethodName, Setup
-from core.training import augment, course, optim
+from core.training import course, optim
 from core.training.methods import build
 from core.training.methods.base import Batch
 from core.training.methods.bi_tuning import BiTuning, Keys
@@ -145,7 +145,6 @@ PROTOTYPES = {
     "symmetric": _Change(build, "BiTuning", Symmetric),
     "mixed_pairs": _Change(build, "BiTuning", MixedPairs),
     "small_crops": _Change(build, "BiTuning", SmallCrops),
-    "gentle_crops": _Change(augment, "SCALE", (0.5, 1.0), frozenset({"vanilla", "linear_probe", "bi_tuning"})),
     "probed_head": _Change(course, "Trainer", ProbedHead, frozenset({"vanilla", "bi_tuning"})),
     "fast_backbone": _Change(optim, "SLOW_SHARE", 1.0, frozenset({"vanilla", "bi_tuning"})),
 }

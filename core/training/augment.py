@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-SCALE = (0.2, 1.0)  # share of the area
 LOG_RATIO = (float(np.log(3 / 4)), float(np.log(4 / 3)))  # width to height
 TRIES = 10
 UNIFORMS_PER_CROP = 4 * TRIES + 1
@@ -27,14 +26,15 @@ class Crops(NamedTuple):
     mirrored: Tensor  # bool
 
 
-def draw_crops(uniforms: NDArray[np.float64], sizes: NDArray[np.int64]) -> Crops:
+def draw_crops(uniforms: NDArray[np.float64], sizes: NDArray[np.int64], *, min_area: float) -> Crops:
     """torchvision's rule: of ten tries of area and ratio the first that fits, else the centre; then a fair coin.
 
-    uniforms: (B, UNIFORMS_PER_CROP) in [0, 1); sizes: (B, 2) height and width of each picture.
+    uniforms: (B, UNIFORMS_PER_CROP) in [0, 1); sizes: (B, 2) height and width of each picture; min_area: share of a
+    picture's area, from which to all of it a crop's is drawn.
     """
     tries = uniforms[:, : 4 * TRIES].reshape(-1, 4, TRIES)
     full_height, full_width = sizes[:, 0], sizes[:, 1]
-    heights, widths = _draw_shapes(tries, full_height * full_width)  # (B, TRIES)
+    heights, widths = _draw_shapes(tries, full_height * full_width, min_area)  # (B, TRIES)
     fits = (widths > 0) & (widths <= full_width[:, None]) & (heights > 0) & (heights <= full_height[:, None])
     first = fits.argmax(axis=1)[:, None]
     fallback_height, fallback_width = _fall_back(full_height, full_width)
@@ -66,9 +66,9 @@ def apply_crops(pixels: Tensor, crops: Crops, size: int) -> Tensor:
 
 
 def _draw_shapes(
-    tries: NDArray[np.float64], full_area: NDArray[np.int64]
+    tries: NDArray[np.float64], full_area: NDArray[np.int64], min_area: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    area = full_area[:, None] * (SCALE[0] + tries[:, 0] * (SCALE[1] - SCALE[0]))
+    area = full_area[:, None] * (min_area + tries[:, 0] * (1 - min_area))
     ratio = np.exp(LOG_RATIO[0] + tries[:, 1] * (LOG_RATIO[1] - LOG_RATIO[0]))
     return np.rint(np.sqrt(area / ratio)), np.rint(np.sqrt(area * ratio))
 

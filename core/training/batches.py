@@ -82,7 +82,8 @@ class TrainBatches:
         views = []
         for view in range(self._num_views):
             uniforms = draw_uniform(self._keys[places], UNIFORMS_PER_CROP, seed=self._spec.seed, epoch=epoch, view=view)
-            views.append(self._finish(apply_crops(pixels, draw_crops(uniforms, sizes), self._size)))
+            crops = draw_crops(uniforms, sizes, min_area=self._spec.training.min_crop_area)
+            views.append(self._finish(apply_crops(pixels, crops, self._size)))
         return views
 
     def _finish(self, pixels: Tensor) -> Tensor:

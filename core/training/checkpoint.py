@@ -26,7 +26,7 @@ Weights = dict[str, Tensor]
 
 
 class BestEpoch(BaseModel):
-    """The epoch and encoder whose weights will be the model: best validation accuracy, then lowest loss."""
+    """The epoch and encoder whose weights will be the model: see `selection`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,6 +49,7 @@ class Counters(BaseModel):
     epochs_validated: int = 0  # one less than the epochs done, when stopped between the last step and the validation
     epoch_sums: dict[str, float] = {}  # of the losses since the epoch began
     best: BestEpoch | None = None
+    top_accuracy: float = 0.0  # of all validations; that of the best epoch may be a little lower
     epochs_without_gain: int = 0  # of validation accuracy
     metrics: dict[str, float] = {}  # of the last validation
     micro_batch_size: int | None = None  # None until the first step

@@ -24,6 +24,7 @@ from core.training.methods.base import Batch, Method
 from core.training.optim import build_optimizer, set_learning_rate
 from core.training.plan import Plan
 from core.training.ranks import Ranks
+from core.training.selection import is_as_good
 
 RECORD_EVERY_STEPS = 10
 DIVERGED_FACTOR = 100  # of the loss of a guess, log C
@@ -200,13 +201,15 @@ class Trainer:
         epoch, best = self._counters.epochs_validated + 1, self._counters.best
         encoder = max(tallies, key=lambda name: (tallies[name].accuracy, -tallies[name].loss))
         better = tallies[encoder]
-        has_gained = best is None or better.accuracy > best.accuracy
-        if best is None or (better.accuracy, -better.loss) > (best.accuracy, -best.loss):
+        has_gained = best is None or better.accuracy > self._counters.top_accuracy
+        top_accuracy = max(self._counters.top_accuracy, better.accuracy)
+        if is_as_good(better.accuracy, top_accuracy, num_samples=better.num_samples):
             best = BestEpoch(epoch=epoch, encoder=encoder, accuracy=better.accuracy, loss=better.loss)
             weights = self._method.candidates[encoder].state_dict()
             self._state.best_weights = {name: value.detach().clone() for name, value in weights.items()}
         self._state.update(
             best=best,
+            top_accuracy=top_accuracy,
             epochs_without_gain=0 if has_gained else self._counters.epochs_without_gain + 1,
             metrics=self._average_losses() | _describe(tallies, better),
             epochs_validated=epoch,

@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,6 @@ from benchmarks.accuracy.prototypes import (
 from benchmarks.accuracy.rows import MethodName
 from core.inference.classifier import Classifier
 from core.specs import ResolvedBiTuningSpec
-from core.training.augment import UNIFORMS_PER_CROP, draw_crops
 from core.training.losses import CrossEntropy
 from core.training.methods.base import Batch, Method
 from core.training.methods.bi_tuning import BiTuning
@@ -108,18 +106,6 @@ def test_jobs_train_the_variant_while_it_is_tried_out(weights: Path, name: str, 
 
     with try_out(name):
         assert type(build(weights)) is variant
-
-
-def test_crops_are_gentle_while_they_are_tried_out() -> None:
-    uniforms, sizes = np.random.default_rng(0).random((200, UNIFORMS_PER_CROP)), np.full((200, 2), 100)
-
-    def find_smallest() -> float:
-        crops = draw_crops(uniforms, sizes)
-        return float((crops.height * crops.width).min())
-
-    assert find_smallest() < 3_000
-    with try_out("gentle_crops"):
-        assert find_smallest() > 4_900  # rounded to pixels
 
 
 def test_backbone_is_as_fast_as_the_head_while_it_is_tried_out(weights: Path) -> None:

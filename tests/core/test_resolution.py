@@ -69,10 +69,26 @@ def test_paper_is_the_recipe_of_the_authors() -> None:
     training, method = resolved.training, resolved.method
     assert (training.batch_size, training.schedule, training.warm_up_fraction) == (48, "step", 0.0)
     assert (training.learning_rate, training.weight_decay) == (0.01, 5e-4)
+    assert (training.min_crop_area, training.batch_norm) == (0.2, "batch")
     assert count_steps(resolved, dataset) == 10_000
     assert isinstance(method, ResolvedBiTuningSpec)
     assert (method.queue_size, method.queue_fill, method.projection_dim) == (40, "noise", 128)
     assert method.encoder_momentum == pytest.approx(0.999)
+
+
+def test_default_keeps_the_statistics_of_the_backbone_and_most_of_a_picture() -> None:
+    training = resolve(TrainingSpec(), DATASET, BACKBONE).training
+
+    assert (training.min_crop_area, training.batch_norm) == (0.7, "pretrained")
+
+
+def test_job_of_before_goes_on_as_it_was_resolved() -> None:
+    body = resolve(TrainingSpec(preset="paper"), DATASET, BACKBONE).model_dump(mode="json")
+    before = body | {
+        "training": {k: v for k, v in body["training"].items() if k not in ("min_crop_area", "batch_norm")}
+    }
+
+    assert ResolvedSpec.model_validate(before).model_dump(mode="json") == body
 
 
 def test_momentum_keeps_its_horizon_a_tenth_of_the_run() -> None:

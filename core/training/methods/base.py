@@ -1,9 +1,10 @@
 """What every method is to the trainer."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from core.inference.classifier import Classifier
 from core.specs import EncoderName
@@ -30,6 +31,19 @@ class Method(nn.Module, ABC):
     """
 
     num_views: int
+
+    def __init__(self, *, keeps_statistics: bool = False) -> None:
+        """`keeps_statistics`: batch norm goes on with what its backbone was pre-trained with, in training too."""
+        super().__init__()
+        self._keeps_statistics = keeps_statistics
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self._keeps_statistics:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
 
     @property
     @abstractmethod

@@ -53,8 +53,9 @@ class BiTuning(Method):
         *,
         batch_size: int,
         seed: int,
+        keeps_statistics: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(keeps_statistics=keeps_statistics)
         self.spec = spec
         self.criterion = criterion
         self.query = Encoder(classifier, spec, generator)
@@ -87,7 +88,8 @@ class BiTuning(Method):
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
-        self.key.train(mode and self.spec.key_norm == "batch")
+        if self.spec.key_norm == "momentum":
+            self.key.eval()
         return self
 
     @torch.no_grad()

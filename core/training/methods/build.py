@@ -22,13 +22,20 @@ def build_method(
 ) -> Method:
     """`method` is one of the spec's contenders."""
     criterion = _build_criterion(spec, classes)
+    keeps_statistics = spec.training.batch_norm == "pretrained"
     match method:
         case ResolvedBiTuningSpec():
             return BiTuning(
-                classifier, method, criterion, generator, batch_size=spec.training.batch_size, seed=spec.seed
+                classifier,
+                method,
+                criterion,
+                generator,
+                batch_size=spec.training.batch_size,
+                seed=spec.seed,
+                keeps_statistics=keeps_statistics,
             )
         case VanillaSpec():
-            return Vanilla(classifier, criterion)
+            return Vanilla(classifier, criterion, keeps_statistics=keeps_statistics)
         case LinearProbeSpec():
             return LinearProbe(classifier, criterion)
         case _:

@@ -10,8 +10,8 @@ from core.training.methods.base import Batch, Method
 class Vanilla(Method):
     num_views = 1
 
-    def __init__(self, classifier: Classifier, criterion: CrossEntropy) -> None:
-        super().__init__()
+    def __init__(self, classifier: Classifier, criterion: CrossEntropy, *, keeps_statistics: bool = False) -> None:
+        super().__init__(keeps_statistics=keeps_statistics)
         self.query = classifier
         self.criterion = criterion
 

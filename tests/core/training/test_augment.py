@@ -11,8 +11,9 @@ SIDE = 48
 SIZES = np.array([[48, 48], [30, 48], [48, 20], [9, 11], [48, 47], [1, 48]])
 
 
-def draw(seed: int, sizes: NDArray[np.int64] = SIZES) -> Crops:
-    return draw_crops(np.random.default_rng(seed).random((len(sizes), UNIFORMS_PER_CROP)), sizes)
+def draw(seed: int, sizes: NDArray[np.int64] = SIZES, *, min_area: float = 0.2) -> Crops:
+    uniforms = np.random.default_rng(seed).random((len(sizes), UNIFORMS_PER_CROP))
+    return draw_crops(uniforms, sizes, min_area=min_area)
 
 
 def make_canvases(seed: int) -> Tensor:
@@ -44,14 +45,22 @@ def test_crops_lie_within_their_pictures() -> None:
         assert ((crops.top + crops.height <= heights) & (crops.left + crops.width <= widths)).all()
 
 
-def test_area_and_ratio_keep_their_bounds() -> None:
-    crops = draw(0, np.full((2000, 2), 200))
+@pytest.mark.parametrize("min_area", [0.2, 0.7])
+def test_area_and_ratio_keep_their_bounds(min_area: float) -> None:
+    crops = draw(0, np.full((2000, 2), 200), min_area=min_area)
 
     share = crops.height * crops.width / 200**2
     ratio = crops.width / crops.height
-    assert (float(share.min()), float(share.max())) == pytest.approx((0.2, 1.0), abs=0.03)
+    assert (float(share.min()), float(share.max())) == pytest.approx((min_area, 1.0), abs=0.03)
     assert (float(ratio.min()), float(ratio.max())) == pytest.approx((3 / 4, 4 / 3), abs=0.03)
     assert float(crops.mirrored.float().mean()) == pytest.approx(0.5, abs=0.05)
+
+
+def test_whole_picture_is_the_crop_when_no_smaller_one_is_allowed() -> None:
+    crops = draw(0, np.full((200, 2), 200), min_area=1.0)
+
+    assert (crops.height == 200).all()
+    assert (crops.width == 200).all()
 
 
 def test_picture_too_long_for_any_try_is_cropped_at_its_centre() -> None:

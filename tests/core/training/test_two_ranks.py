@@ -14,9 +14,9 @@ from torch import Tensor
 from cli.ports import LOOPBACK, find_free_port
 from core.trainer_protocol import TASK_FILE, Line, Metrics, decode_line
 from core.training.checkpoint import TENSORS_FILE
-from tests.core.training.jobs import BI_TUNING, make_job, make_spec, run_job
+from tests.core.training.jobs import BACKBONE, BI_TUNING, make_job, make_spec, run_job
 
-WITHOUT_BATCH_NORM = "test_convnext"  # whose statistics are those of a rank's share
+WITHOUT_BATCH_NORM = "test_convnext"  # a batch's statistics would be those of a rank's share
 LAST_STEP = 6
 PATIENCE_SECONDS = 120
 
@@ -30,10 +30,15 @@ class Outcome(NamedTuple):
     states: list[dict[str, Tensor]]
 
 
-@pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+@pytest.fixture(
+    scope="module",
+    params=[(WITHOUT_BATCH_NORM, "batch"), (BACKBONE, "pretrained")],
+    ids=["without batch norm", "pretrained statistics"],
+)
+def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     work_dir = tmp_path_factory.mktemp("ranks")
-    spec = make_spec(BI_TUNING, epochs=2, backbone=WITHOUT_BATCH_NORM)
+    backbone, batch_norm = request.param
+    spec = make_spec(BI_TUNING, epochs=2, backbone=backbone, batch_norm=batch_norm)
     job = make_job(work_dir, spec).model_copy(update={"checkpoint_interval_seconds": 0})
     (work_dir / TASK_FILE).write_text(job.model_dump_json())
 
