@@ -22,8 +22,10 @@ from core.specs import (
 BATCH_SIZE = 48
 LEARNING_RATE = 0.01  # of a batch of 48
 MIN_CROP_AREA = 0.7
+TEMPERATURE = 0.5
 PAPER_STEPS = 10_000
 PAPER_MIN_CROP_AREA = 0.2
+PAPER_TEMPERATURE = 0.07
 PAPER_QUEUE_SIZE = 40
 AUTO_QUEUE_KEYS = 65_536  # what "auto" spends over all classes: 0.4 GiB at 1,280 features
 MAX_QUEUE_KEYS = 1_048_576
@@ -149,6 +151,7 @@ def _resolve_bi_tuning(
     spec: BiTuningSpec, preset: Preset, dataset: DatasetFacts, total_steps: int
 ) -> ResolvedBiTuningSpec:
     fixed = {
+        "temperature": _number(spec.temperature, PAPER_TEMPERATURE if preset == "paper" else TEMPERATURE),
         "queue_size": _choose_queue_size(spec, preset, dataset),
         "encoder_momentum": _number(spec.encoder_momentum, _choose_momentum(total_steps)),
         "queue_fill": ("noise" if preset == "paper" else "mask") if spec.queue_fill == "auto" else spec.queue_fill,

@@ -19,7 +19,9 @@ class BiTuningSpec(Spec):
     """Bi-tuning (arXiv 2011.06182): cross-entropy, contrastive cross-entropy and categorical contrastive loss."""
 
     type: Literal["bi_tuning"] = "bi_tuning"
-    temperature: float = Field(0.07, gt=0, le=10, description="Temperature of both contrastive losses (τ)")
+    temperature: Annotated[float, Field(gt=0, le=10)] | Auto = Field(
+        "auto", description="Temperature of both contrastive losses (τ)"
+    )
     queue_size: Annotated[int, Field(ge=1, le=4096)] | Auto = Field("auto", description="Keys kept per class (K)")
     encoder_momentum: Annotated[float, Field(ge=0, lt=1)] | Auto = Field(
         "auto", description="Momentum of the key encoder (m)"
@@ -146,6 +148,7 @@ class TrainingSpec(Spec):
 
 
 class ResolvedBiTuningSpec(BiTuningSpec):
+    temperature: float
     queue_size: int
     encoder_momentum: float
     queue_fill: Literal["mask", "noise"]

@@ -32,7 +32,7 @@ def test_every_auto_but_those_of_the_machine_becomes_a_number() -> None:
 
 def test_numbers_that_were_asked_are_kept() -> None:
     spec = TrainingSpec(
-        method=BiTuningSpec(queue_size=7, encoder_momentum=0.5, queue_fill="noise"),
+        method=BiTuningSpec(temperature=0.2, queue_size=7, encoder_momentum=0.5, queue_fill="noise"),
         training=OptimizationSpec(epochs=3, batch_size=5, learning_rate=0.1, image_size=96),
     )
 
@@ -73,13 +73,15 @@ def test_paper_is_the_recipe_of_the_authors() -> None:
     assert count_steps(resolved, dataset) == 10_000
     assert isinstance(method, ResolvedBiTuningSpec)
     assert (method.queue_size, method.queue_fill, method.projection_dim) == (40, "noise", 128)
+    assert method.temperature == 0.07
     assert method.encoder_momentum == pytest.approx(0.999)
 
 
-def test_default_keeps_the_statistics_of_the_backbone_and_most_of_a_picture() -> None:
+def test_default_is_what_was_measured_to_be_better() -> None:
     training = resolve(TrainingSpec(), DATASET, BACKBONE).training
 
     assert (training.min_crop_area, training.batch_norm) == (0.7, "pretrained")
+    assert resolve_bi_tuning(TrainingSpec()).temperature == 0.5
 
 
 def test_job_of_before_goes_on_as_it_was_resolved() -> None:
