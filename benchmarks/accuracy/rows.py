@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from benchmarks.accuracy.folds import Fold
 
 MethodName = Literal["vanilla", "linear_probe", "bi_tuning"]
+RECIPE = 2  # to be counted up with every change of a default, or of the trainer, that changes what a run gives
 
 
 class Setup(BaseModel):
@@ -25,6 +26,7 @@ class Setup(BaseModel):
     weights_sha256: str  # of the pre-trained backbone's file, as safetensors
     image_size: int
     device: str
+    recipe: int = 1  # rows of different ones do not compare
 
     def read_options(self) -> dict[str, str]:
         return dict(option.split("=", 1) for option in self.options.split())
@@ -49,9 +51,9 @@ class Row(Setup):
     date: str
 
     @property
-    def arena(self) -> tuple[str, int, Fold, str, int]:
-        """Rows are judged on the same pictures, and start from the same weights, where it is equal."""
-        return self.dataset, self.task, self.fold, self.weights_sha256, self.image_size
+    def arena(self) -> tuple[str, int, Fold, str, int, int]:
+        """Rows are judged on the same pictures, start from the same weights and mean the same where it is equal."""
+        return self.dataset, self.task, self.fold, self.weights_sha256, self.image_size, self.recipe
 
     @property
     def setup(self) -> Setup:
