@@ -2,6 +2,8 @@
 
 import math
 
+STANDARD_ERRORS = 1.0
+
 
 def is_as_good(accuracy: float, top: float, *, num_samples: int) -> bool:
     """Whether validation cannot tell an accuracy from the highest: within one standard error, √(p (1 − p) / n).
@@ -10,4 +12,4 @@ def is_as_good(accuracy: float, top: float, *, num_samples: int) -> bool:
     highest of many accuracies on a hundred pictures is luck. The rule is that of Breiman et al., "Classification and
     Regression Trees" (1984), which takes the simplest tree within one standard error.
     """
-    return accuracy >= top - math.sqrt(top * (1 - top) / num_samples)
+    return accuracy >= top - STANDARD_ERRORS * math.sqrt(top * (1 - top) / num_samples)
