@@ -25,7 +25,7 @@ class JobCreate(TrainingSpec):
                 {
                     "dataset_url": "https://example.com/cells.zip",
                     "backbone": "tf_efficientnet_lite0",
-                    "method": {"type": "bi_tuning", "temperature": 0.07, "queue_size": "auto"},
+                    "method": {"type": "bi_tuning", "queue_size": "auto", "ccl_weight": 1.0},
                     "training": {"epochs": "auto", "image_size": 224},
                     "validation_fraction": 0.2,
                     "seed": 0,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from core.inference.normalize import Normalizer
 from core.inference.preprocessing import make_preprocessing
-from core.specs import EncoderName
+from core.specs import EncoderName, ResolvedOptimizationSpec
 from core.trainer_protocol import Task
 from core.training.batches import TrainBatches
 from core.training.checkpoint import BestEpoch, Counters, State, restore
@@ -61,7 +61,7 @@ class Trainer:
         self._ranks = ranks
         self._should_stop = should_stop
         self._optimizer = build_optimizer(method, self._spec)
-        self._averaged = [buffer for name, buffer in method.named_buffers() if "running_" in name]
+        self._averaged = _find_moving_statistics(method, self._spec)
         self._normalize = Normalizer(preprocessing, self._device)
         self._batches = TrainBatches(
             samples.train, task.spec, preprocessing, ranks, num_views=method.num_views, device=self._device
@@ -234,6 +234,13 @@ class Trainer:
     @property
     def _counters(self) -> Counters:
         return self._state.counters
+
+
+def _find_moving_statistics(method: Method, spec: ResolvedOptimizationSpec) -> list[Tensor]:
+    """What each rank averages over its own share of the batches."""
+    if spec.batch_norm == "pretrained":
+        return []
+    return [buffer for name, buffer in method.named_buffers() if "running_" in name]
 
 
 def _describe(tallies: dict[EncoderName, Tally], better: Tally) -> Losses:
