@@ -95,8 +95,9 @@ def _make_job(
 ) -> TrainerJob:
     backbone = describe_backbone(size.backbone)
     training = {"image_size": size.image_size, "epochs": size.epochs, "batch_size": size.batch_size}
+    of_random_weights = {"learning_rate": 0.1, "batch_norm": "batch"}  # which have no statistics worth keeping
     spec = TrainingSpec(
-        backbone=size.backbone, training=OptimizationSpec.model_validate(training | {"learning_rate": 0.1}), gpus=0
+        backbone=size.backbone, training=OptimizationSpec.model_validate(training | of_random_weights), gpus=0
     )
     known = round(size.per_class * (1 - TEST_SHARE))
     facts = DatasetFacts(

@@ -41,7 +41,8 @@ class BiTuningSpec(Spec):
     key_norm: Literal["batch", "momentum"] = Field(
         "batch",
         description="Batch norm of the key encoder: `batch` uses the statistics of its own batch, "
-        "`momentum` an average of the query encoder's running statistics",
+        "`momentum` an average of the query encoder's running statistics; no effect where `training.batch_norm` "
+        "keeps those of the backbone",
     )
 
 
@@ -101,7 +102,7 @@ class OptimizationSpec(Spec):
         "standard", description="`standard`: random resized crops and horizontal flips; `none`: centre crops"
     )
     min_crop_area: Annotated[float, Field(ge=0.05, le=1)] | Auto = Field(
-        "auto", description="Share of the picture that the smallest random crop shows; the largest shows all of it"
+        "auto", description="Smallest random crop, as a share of the largest that fits; the largest is 1"
     )
     batch_norm: Literal["pretrained", "batch"] | Auto = Field(
         "auto",

@@ -22,7 +22,7 @@ from rich.console import Console
 from benchmarks.accuracy.contest import Place, make_spec, run
 from benchmarks.accuracy.places import open_place
 from benchmarks.accuracy.prototypes import check_prototype
-from benchmarks.accuracy.rows import RECIPE, Row, Setup, append_row, read_rows
+from benchmarks.accuracy.rows import RECIPE, Row, Setup, append_row, read_current_rows
 from benchmarks.accuracy.sources import write_elpv, write_folder
 from benchmarks.accuracy.summary import draw_plot, print_tables
 from cli.bundled_backbone import BUNDLED_NAME, find_bundled_weights
@@ -40,9 +40,9 @@ def main() -> None:
         weights = Path(folder) / "backbone.safetensors"
         convert_weights(options.weights or find_bundled_weights(), options.backbone, weights)
         setups = _list_setups(options, weights_sha256=_digest(weights))
-        done = {row.setup for row in read_rows(options.results)}
+        done = {row.setup for row in read_current_rows(options.results)}
         failed = _run_all([setup for setup in setups if setup not in done], options, weights)
-    rows = [row for row in read_rows(options.results) if row.recipe == RECIPE]
+    rows = read_current_rows(options.results)
     wanted = [row for row in rows if row.setup in set(setups)]
     print_tables(wanted, rows)
     if options.plot is not None:

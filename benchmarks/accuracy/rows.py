@@ -64,6 +64,11 @@ def read_rows(path: Path) -> list[Row]:
     return [Row.model_validate_json(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def read_current_rows(path: Path) -> list[Row]:
+    """Those that would come out the same today."""
+    return [row for row in read_rows(path) if row.recipe == RECIPE]
+
+
 def append_row(path: Path, row: Row) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:

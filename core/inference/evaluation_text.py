@@ -7,7 +7,7 @@ SHOWN_CLASSES = 40
 SHOWN_LINES = 10
 SPLITS = {
     "test": "the test split, which nothing was chosen by",
-    "val": "validation, by which the best epoch was chosen",
+    "val": "validation, by which the epoch was chosen",
 }
 
 

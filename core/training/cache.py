@@ -36,7 +36,7 @@ from core.training.row_files import RowFile
 from core.training.whole_files import whole_directory
 
 VERSION = 1
-CANVAS_SHARE = 1.5  # L / S: the average crop of a large picture is then neither enlarged nor reduced much
+CANVAS_SHARE = 1.5  # L / S: a small crop of a large picture is then not enlarged, an average one not reduced by much
 SQUARES_FILE = "squares.npy"
 CANVASES_FILE = "canvases.npy"
 SIZES_FILE = "sizes.npy"

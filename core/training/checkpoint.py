@@ -49,7 +49,7 @@ class Counters(BaseModel):
     epochs_validated: int = 0  # one less than the epochs done, when stopped between the last step and the validation
     epoch_sums: dict[str, float] = {}  # of the losses since the epoch began
     best: BestEpoch | None = None
-    top_accuracy: float = 0.0  # of all validations; that of the best epoch may be a little lower
+    top_accuracy: float = 0.0  # of all validations; in checkpoints of before it was the best epoch's
     epochs_without_gain: int = 0  # of validation accuracy
     metrics: dict[str, float] = {}  # of the last validation
     micro_batch_size: int | None = None  # None until the first step
@@ -57,6 +57,11 @@ class Counters(BaseModel):
     @property
     def total_step(self) -> int:
         return self.steps_before + self.step
+
+    @property
+    def highest_accuracy(self) -> float | None:
+        """Of all validations so far; that of the best epoch may be a little lower."""
+        return None if self.best is None else max(self.top_accuracy, self.best.accuracy)
 
 
 @dataclass

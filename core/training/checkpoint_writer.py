@@ -26,8 +26,9 @@ class CheckpointWriter:
         self._lacks_space = False
 
     def save_if_due(self, state: State, method: Method, optimizer: torch.optim.SGD) -> None:
-        """The end of a new best epoch waits for a tenth of the interval alone."""
-        share = BEST_SHARE if self._journal.is_best(state.counters) else 1.0
+        """The end of an epoch that is better than all before waits for a tenth of the interval alone."""
+        is_better = self._journal.is_best(state.counters) and state.counters.epochs_without_gain == 0
+        share = BEST_SHARE if is_better else 1.0
         if time.monotonic() - self._saved_at >= self._interval_seconds * share:
             self.save(state, (method, optimizer))
 

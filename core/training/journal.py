@@ -151,7 +151,7 @@ class Journal:
         return self._plan.epochs if is_done else self._plan.epoch_of(counters.step)
 
     def is_best(self, counters: Counters) -> bool:
-        """Whether this is the end of the best epoch so far."""
+        """Whether this is the end of the epoch that would be exported."""
         if counters.contender or counters.best is None:
             return False
         return counters.step == counters.best.epoch * self._plan.steps_per_epoch

@@ -58,7 +58,7 @@ def describe(error: Exception) -> tuple[Failed, ExitCode]:
         case BituneError():
             return Failed(code=error.code, message=error.message, hint=error.hint), ExitCode.USER_ERROR
         case DivergedError():
-            hint = "lower `learning_rate`, or train with a larger batch"
+            hint = 'lower `learning_rate`, or set `batch_norm` to "batch", which bears more'
             return Failed(code="diverged", message=str(error), hint=hint), ExitCode.DIVERGED
         case _ if is_disk_full(error):
             return Failed(code="no_space", message="the disk is full", hint="free some space"), ExitCode.NO_SPACE

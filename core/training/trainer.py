@@ -10,7 +10,7 @@ from torch import Tensor
 
 from core.inference.normalize import Normalizer
 from core.inference.preprocessing import make_preprocessing
-from core.specs import EncoderName, ResolvedOptimizationSpec
+from core.specs import EncoderName
 from core.trainer_protocol import Task
 from core.training.batches import TrainBatches
 from core.training.checkpoint import BestEpoch, Counters, State, restore
@@ -24,7 +24,7 @@ from core.training.methods.base import Batch, Method
 from core.training.optim import build_optimizer, set_learning_rate
 from core.training.plan import Plan
 from core.training.ranks import Ranks
-from core.training.selection import is_as_good
+from core.training.selection import judge
 
 RECORD_EVERY_STEPS = 10
 DIVERGED_FACTOR = 100  # of the loss of a guess, log C
@@ -61,7 +61,6 @@ class Trainer:
         self._ranks = ranks
         self._should_stop = should_stop
         self._optimizer = build_optimizer(method, self._spec)
-        self._averaged = _find_moving_statistics(method, self._spec)
         self._normalize = Normalizer(preprocessing, self._device)
         self._batches = TrainBatches(
             samples.train, task.spec, preprocessing, ranks, num_views=method.num_views, device=self._device
@@ -97,7 +96,7 @@ class Trainer:
         self._fit_memory(lambda size: self._encode_keys(batch, size))
         self._method.enqueue_keys(batch.labels, self._ranks)
         losses = self._fit_memory(lambda size: self._accumulate_gradients(batch, size))
-        self._ranks.average([*self._gradients(), *losses.values(), *self._averaged])
+        self._ranks.average([*self._gradients(), *losses.values(), *self._method.moving_statistics])
         set_learning_rate(self._optimizer, self._spec, step=step, total_steps=self._plan.total_steps)
         self._optimizer.step()
         self._record_step(step + 1, losses)
@@ -169,7 +168,7 @@ class Trainer:
         return {"train_loss" if name == "loss" else name: value for name, value in means.items()}
 
     def _validate_if_due(self) -> None:
-        """Validates after the last step of an epoch, keeps the best weights, counts how long nothing was better."""
+        """Validates after the last step of an epoch, keeps what to export, counts how long nothing was better."""
         if self._counters.step != (self._counters.epochs_validated + 1) * self._plan.steps_per_epoch:
             return
         self._method.eval()
@@ -201,16 +200,15 @@ class Trainer:
         epoch, best = self._counters.epochs_validated + 1, self._counters.best
         encoder = max(tallies, key=lambda name: (tallies[name].accuracy, -tallies[name].loss))
         better = tallies[encoder]
-        has_gained = best is None or better.accuracy > self._counters.top_accuracy
-        top_accuracy = max(self._counters.top_accuracy, better.accuracy)
-        if is_as_good(better.accuracy, top_accuracy, num_samples=better.num_samples):
+        judgement = judge(better.accuracy, self._counters.highest_accuracy, num_samples=better.num_samples)
+        if judgement.is_taken:
             best = BestEpoch(epoch=epoch, encoder=encoder, accuracy=better.accuracy, loss=better.loss)
             weights = self._method.candidates[encoder].state_dict()
             self._state.best_weights = {name: value.detach().clone() for name, value in weights.items()}
         self._state.update(
             best=best,
-            top_accuracy=top_accuracy,
-            epochs_without_gain=0 if has_gained else self._counters.epochs_without_gain + 1,
+            top_accuracy=judgement.highest,
+            epochs_without_gain=0 if judgement.has_gained else self._counters.epochs_without_gain + 1,
             metrics=self._average_losses() | _describe(tallies, better),
             epochs_validated=epoch,
             epoch_sums={},
@@ -234,13 +232,6 @@ class Trainer:
     @property
     def _counters(self) -> Counters:
         return self._state.counters
-
-
-def _find_moving_statistics(method: Method, spec: ResolvedOptimizationSpec) -> list[Tensor]:
-    """What each rank averages over its own share of the batches."""
-    if spec.batch_norm == "pretrained":
-        return []
-    return [buffer for name, buffer in method.named_buffers() if "running_" in name]
 
 
 def _describe(tallies: dict[EncoderName, Tally], better: Tally) -> Losses:

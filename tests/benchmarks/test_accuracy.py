@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from benchmarks.accuracy.contest import make_spec
 from benchmarks.accuracy.folds import choose
-from benchmarks.accuracy.rows import Row, Setup, append_row, read_rows
+from benchmarks.accuracy.rows import RECIPE, Row, Setup, append_row, read_current_rows, read_rows
 from benchmarks.accuracy.summary import compare
 from core.dataset_index import IndexEntry
 from core.ingest.splits import assign_splits
@@ -122,6 +122,17 @@ def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
         append_row(tmp_path / "results" / "rows.jsonl", row)
 
     assert read_rows(tmp_path / "results" / "rows.jsonl") == rows
+
+
+def test_rows_of_another_recipe_are_not_of_today(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    of_before, of_today = make_row(0, "10"), make_row(0, "11").model_copy(update={"recipe": RECIPE})
+    path.write_text(of_before.model_dump_json(exclude={"recipe"}) + "\n")  # as the first were written
+    append_row(path, of_today)
+
+    assert read_current_rows(path) == [of_today]
+    assert of_before.setup != of_today.setup
+    assert of_before.arena != of_today.arena
 
 
 def test_interval_of_a_plain_gain_is_above_zero_and_that_of_none_is_not() -> None:

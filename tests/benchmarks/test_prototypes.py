@@ -25,7 +25,7 @@ from core.training.methods.build import build_method
 from core.training.networks import build_classifier
 from core.training.optim import build_optimizer
 from core.training.ranks import Ranks
-from core.training.selection import is_as_good
+from core.training.selection import judge
 from tests.benchmarks.test_accuracy import SETUP
 from tests.core.training.jobs import BACKBONE, IMAGE_SIZE, describe, make_dataset, make_spec, make_weights
 
@@ -111,7 +111,7 @@ def test_jobs_train_the_variant_while_it_is_tried_out(weights: Path, name: str, 
 
 def test_epoch_is_the_highest_while_it_is_tried_out() -> None:
     def is_taken() -> bool:
-        return is_as_good(0.79, 0.8, num_samples=10)
+        return judge(0.79, 0.8, num_samples=10).is_taken
 
     assert is_taken()
     with try_out("highest_epoch"):

@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple, Self
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from core.inference.classifier import Classifier
 from core.specs import EncoderName
@@ -41,9 +40,16 @@ class Method(nn.Module, ABC):
         super().train(mode)
         if self._keeps_statistics:
             for module in self.modules():
-                if isinstance(module, _BatchNorm):
+                if _has_statistics(module):
                     module.eval()
         return self
+
+    @property
+    def moving_statistics(self) -> list[Tensor]:
+        """What training moves beside the parameters: each rank by its own share of the batches."""
+        if self._keeps_statistics:
+            return []
+        return [buffer for name, buffer in self.named_buffers() if "running_" in name]
 
     @property
     @abstractmethod
@@ -72,3 +78,8 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def compute_losses(self, batch: Batch, part: slice) -> dict[str, Tensor]:
         """`loss` and its parts by name: means over a micro-batch."""
+
+
+def _has_statistics(module: nn.Module) -> bool:
+    """Batch norm, and layers of timm that are none by their type."""
+    return any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False))

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -47,6 +48,34 @@ def test_migrations_go_down_and_up_again(empty_database: str) -> None:
     upgrade(empty_database)
 
     command.check(make_config(empty_database))
+
+
+def test_waiting_job_keeps_the_defaults_of_when_it_was_posted(empty_database: str) -> None:
+    command.upgrade(make_config(empty_database), "0006")
+    specs: dict[str, dict[str, object]] = {
+        "job_waiting": {"training": {"epochs": 3}, "method": {"temperature": 0.07}},
+        "job_resolved": {"training": {"epochs": 4}},
+    }
+    engine = create_engine(empty_database)
+    with engine.begin() as connection:
+        connection.execute(text("set session_replication_role = replica"))  # jobs without their projects and runs
+        for job_id, spec in specs.items():
+            resolved = json.dumps(spec) if job_id == "job_resolved" else None
+            connection.execute(
+                text(
+                    "insert into jobs (id, project_id, run_id, dataset_id, spec, resolved_spec) "
+                    "values (:id, 'project', 'run', 'dataset', cast(:spec as jsonb), cast(:resolved as jsonb))"
+                ),
+                {"id": job_id, "spec": json.dumps(spec), "resolved": resolved},
+            )
+
+    upgrade(empty_database)
+
+    with engine.begin() as connection:
+        after = {row.id: row.spec for row in connection.execute(text("select id, spec from jobs"))}
+    engine.dispose()
+    of_then = {"epochs": 3, "batch_norm": "batch", "min_crop_area": 0.2}
+    assert after == {**specs, "job_waiting": {**specs["job_waiting"], "training": of_then}}
 
 
 def test_old_database_is_noticed(empty_database: str) -> None:

@@ -85,6 +85,8 @@ def make_spec(
         "warm_up_fraction": 0.05,
         "class_weights": None,
         "image_size": IMAGE_SIZE,
+        "min_crop_area": 0.7,
+        "batch_norm": "pretrained",
         "early_stopping": None if patience is None else EarlyStoppingSpec(patience=patience),
     }
     return ResolvedSpec(

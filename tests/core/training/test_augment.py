@@ -56,14 +56,17 @@ def test_area_and_ratio_keep_their_bounds(min_area: float) -> None:
     assert float(crops.mirrored.float().mean()) == pytest.approx(0.5, abs=0.05)
 
 
-def test_whole_picture_is_the_crop_when_no_smaller_one_is_allowed() -> None:
-    crops = draw(0, np.full((200, 2), 200), min_area=1.0)
+def test_centre_is_the_crop_when_no_try_fits() -> None:
+    crops = draw(0, np.array([[200, 200], [200, 300]]), min_area=1.0)
 
-    assert (crops.height == 200).all()
-    assert (crops.width == 200).all()
+    assert [[int(value[row]) for value in crops[:4]] for row in (0, 1)] == [[0, 0, 200, 200], [0, 16, 200, 267]]
 
 
-def test_picture_too_long_for_any_try_is_cropped_at_its_centre() -> None:
-    crops = draw(0, np.array([[10, 400]]))
+@pytest.mark.parametrize("size", [(100, 200), (300, 100), (90, 160)])
+def test_crops_of_a_long_picture_lie_everywhere_in_it(size: tuple[int, int]) -> None:
+    crops = draw(0, np.tile(size, (500, 1)), min_area=0.7)
 
-    assert [int(value[0]) for value in crops[:4]] == [0, (400 - 13) // 2, 10, 13]
+    places = crops.left + crops.top  # along the longer side, mostly
+    assert float(places.min()) < 10
+    assert float(places.max()) > max(size) - 4 / 3 * min(size) - 10
+    assert len(set((crops.height * crops.width).tolist())) > 100

@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from timm.layers.evo_norm import EvoNorm2dB0
+from torch import Tensor, nn
 
 from core.inference.classifier import Classifier
 from core.specs import ResolvedMethodSpec
+from core.training.losses import CrossEntropy
 from core.training.methods.base import Batch, Method
 from core.training.methods.build import build_method
+from core.training.methods.vanilla import Vanilla
 from core.training.networks import build_classifier
 from core.training.ranks import Ranks
 from tests.core.training.jobs import (
@@ -95,15 +98,25 @@ def test_size_of_a_micro_batch_does_not_matter_with_kept_statistics(
     assert are_equal(whole, halves) == same
 
 
-def test_validation_leaves_the_method_as_it_was(weights: Path) -> None:
-    method = build(weights, BI_TUNING, "pretrained")
-    before = {name: module.training for name, module in method.named_modules()}
-
-    method.eval()
+@learns_backbone
+def test_batch_norms_predict_while_all_others_learn(weights: Path, spec: ResolvedMethodSpec) -> None:
+    method = build(weights, spec, "pretrained")
+    method.eval()  # as for a validation
     method.train()
 
-    assert {name: module.training for name, module in method.named_modules()} == before
-    assert any(before.values())
+    norms = {module.training for module in method.modules() if isinstance(module, nn.BatchNorm2d)}
+    others = {module.training for module in method.modules() if isinstance(module, nn.Conv2d | nn.Linear)}
+    assert (norms, others, method.training) == ({False}, {True}, True)
+
+
+def test_layer_with_statistics_that_is_no_batch_norm_is_kept_too() -> None:
+    norm = EvoNorm2dB0(4)
+    method = Vanilla(Classifier(nn.Sequential(norm), num_features=4, num_classes=2), CrossEntropy())
+    kept = Vanilla(method.classifier, CrossEntropy(), keeps_statistics=True).train()
+
+    assert len(method.moving_statistics) == 1
+    assert kept.moving_statistics == []
+    assert (kept.training, norm.training) == (True, False)
 
 
 @pytest.mark.parametrize(("batch_norm", "kept"), [("pretrained", True), ("batch", False)])

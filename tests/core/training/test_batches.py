@@ -45,6 +45,19 @@ def test_two_views_differ(samples: SplitSamples) -> None:
     assert not torch.equal(*views)
 
 
+def test_crops_are_as_large_as_asked(samples: SplitSamples) -> None:
+    small, whole = (make_batches(samples, make_spec(VANILLA, min_crop_area=area)) for area in (0.2, 1.0))
+
+    assert count_mirrored(small) == 0
+    assert count_mirrored(whole) >= BATCH_SIZE - 1  # all of a picture, but for a pixel that rounding may leave out
+
+
+def count_mirrored(batches: TrainBatches) -> int:
+    """Samples of which one view is the other, or its mirror image."""
+    pairs = list(zip(*batches.read(0, 0).views, strict=True))
+    return sum(any(torch.allclose(one, seen, atol=1e-4) for seen in (other, other.flip(2))) for one, other in pairs)
+
+
 def test_without_augmentation_every_view_is_the_one_of_validation(tmp_path: Path) -> None:
     spec = make_spec(VANILLA)
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"augmentation": "none"})})
