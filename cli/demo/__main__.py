@@ -23,7 +23,7 @@ JOB = {
     "name": "demo",
     "backbone": "tf_efficientnet_lite0",
     "method": {"type": "bi_tuning"},
-    "training": {"image_size": 128, "epochs": 12, "batch_size": 32, "learning_rate": 0.03},
+    "training": {"image_size": 128, "epochs": 16},
     "seed": SEED,
 }
 
