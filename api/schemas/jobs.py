@@ -7,9 +7,8 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from api.schemas.common import ApiModel, MetadataField, Name
 from api.schemas.datasets import ErrorOut
-from core.db.tables import Checkpoint, Job, RunEvent
+from core.db.tables import Checkpoint, RunEvent
 from core.job_states import AttemptState, JobState
-from core.jobs import read_resolved_spec
 from core.runs import lifecycle
 from core.specs import TrainingSpec
 from core.speeds import Estimate
@@ -189,7 +188,7 @@ def render_job(state: JobState) -> JobOut:
         model_id=state.model_id,
         dataset_id=job.dataset_id,
         spec=job.spec,
-        resolved_spec=_render_resolved_spec(job),
+        resolved_spec=job.resolved_spec,
         seed=job.spec["seed"],
         name=job.name,
         metadata=job.details,
@@ -238,12 +237,6 @@ def render_checkpoints(checkpoints: list[Checkpoint]) -> CheckpointList:
         first_id=checkpoints[0].id if checkpoints else None,
         last_id=checkpoints[-1].id if checkpoints else None,
     )
-
-
-def _render_resolved_spec(job: Job) -> dict[str, Any] | None:
-    """With fields that came later as they were then: posted again, it repeats the run."""
-    resolved = read_resolved_spec(job)
-    return None if resolved is None else resolved.model_dump(mode="json") | {"dataset_id": job.dataset_id}
 
 
 def _render_queue(state: JobState) -> QueueOut | None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.accuracy.rows import MethodName, Setup
-from core.training import course, optim, selection
+from core.training import course, optim
 from core.training.methods import build
 from core.training.methods.base import Batch
 from core.training.methods.bi_tuning import BiTuning, Keys
@@ -146,7 +146,6 @@ PROTOTYPES = {
     "mixed_pairs": _Change(build, "BiTuning", MixedPairs),
     "small_crops": _Change(build, "BiTuning", SmallCrops),
     "probed_head": _Change(course, "Trainer", ProbedHead, frozenset({"vanilla", "bi_tuning"})),
-    "highest_epoch": _Change(selection, "STANDARD_ERRORS", 0, frozenset({"vanilla", "linear_probe", "bi_tuning"})),
     "fast_backbone": _Change(optim, "SLOW_SHARE", 1.0, frozenset({"vanilla", "bi_tuning"})),
 }
 

@@ -61,6 +61,7 @@ class Trainer:
         self._ranks = ranks
         self._should_stop = should_stop
         self._optimizer = build_optimizer(method, self._spec)
+        self._averaged = method.moving_statistics
         self._normalize = Normalizer(preprocessing, self._device)
         self._batches = TrainBatches(
             samples.train, task.spec, preprocessing, ranks, num_views=method.num_views, device=self._device
@@ -96,7 +97,7 @@ class Trainer:
         self._fit_memory(lambda size: self._encode_keys(batch, size))
         self._method.enqueue_keys(batch.labels, self._ranks)
         losses = self._fit_memory(lambda size: self._accumulate_gradients(batch, size))
-        self._ranks.average([*self._gradients(), *losses.values(), *self._method.moving_statistics])
+        self._ranks.average([*self._gradients(), *losses.values(), *self._averaged])
         set_learning_rate(self._optimizer, self._spec, step=step, total_steps=self._plan.total_steps)
         self._optimizer.step()
         self._record_step(step + 1, losses)

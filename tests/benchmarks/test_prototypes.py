@@ -25,7 +25,6 @@ from core.training.methods.build import build_method
 from core.training.networks import build_classifier
 from core.training.optim import build_optimizer
 from core.training.ranks import Ranks
-from core.training.selection import judge
 from tests.benchmarks.test_accuracy import SETUP
 from tests.core.training.jobs import BACKBONE, IMAGE_SIZE, describe, make_dataset, make_spec, make_weights
 
@@ -107,15 +106,6 @@ def test_jobs_train_the_variant_while_it_is_tried_out(weights: Path, name: str, 
 
     with try_out(name):
         assert type(build(weights)) is variant
-
-
-def test_epoch_is_the_highest_while_it_is_tried_out() -> None:
-    def is_taken() -> bool:
-        return judge(0.79, 0.8, num_samples=10).is_taken
-
-    assert is_taken()
-    with try_out("highest_epoch"):
-        assert not is_taken()
 
 
 def test_backbone_is_as_fast_as_the_head_while_it_is_tried_out(weights: Path) -> None:

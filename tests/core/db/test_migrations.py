@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 from alembic import command
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import Connection, create_engine, inspect, text
 
 from core.db.base import Base
 from core.db.migrate import downgrade, is_current, make_config, upgrade
@@ -50,32 +50,53 @@ def test_migrations_go_down_and_up_again(empty_database: str) -> None:
     command.check(make_config(empty_database))
 
 
-def test_waiting_job_keeps_the_defaults_of_when_it_was_posted(empty_database: str) -> None:
+OF_THEN = {"batch_norm": "batch", "min_crop_area": 0.2}
+
+
+def insert_job(connection: Connection, job_id: str, spec: object, resolved_spec: object = None) -> None:
+    """Without the project, the run and the dataset that it belongs to."""
+    resolved = None if resolved_spec is None else json.dumps(resolved_spec)
+    connection.execute(text("set session_replication_role = replica"))
+    connection.execute(
+        text(
+            "insert into jobs (id, project_id, run_id, dataset_id, spec, resolved_spec) "
+            "values (:id, 'project', 'run', 'dataset', cast(:spec as jsonb), cast(:resolved as jsonb))"
+        ),
+        {"id": job_id, "spec": json.dumps(spec), "resolved": resolved},
+    )
+
+
+def test_jobs_of_before_keep_the_defaults_of_then(empty_database: str) -> None:
+    asked, resolved = {"training": {"epochs": "auto"}}, {"training": {"epochs": 4}}
     command.upgrade(make_config(empty_database), "0006")
-    specs: dict[str, dict[str, object]] = {
-        "job_waiting": {"training": {"epochs": 3}, "method": {"temperature": 0.07}},
-        "job_resolved": {"training": {"epochs": 4}},
-    }
     engine = create_engine(empty_database)
     with engine.begin() as connection:
-        connection.execute(text("set session_replication_role = replica"))  # jobs without their projects and runs
-        for job_id, spec in specs.items():
-            resolved = json.dumps(spec) if job_id == "job_resolved" else None
-            connection.execute(
-                text(
-                    "insert into jobs (id, project_id, run_id, dataset_id, spec, resolved_spec) "
-                    "values (:id, 'project', 'run', 'dataset', cast(:spec as jsonb), cast(:resolved as jsonb))"
-                ),
-                {"id": job_id, "spec": json.dumps(spec), "resolved": resolved},
-            )
+        insert_job(connection, "job_resolved", asked, resolved)
+        insert_job(connection, "job_waiting", asked)
 
     upgrade(empty_database)
 
-    with engine.begin() as connection:
-        after = {row.id: row.spec for row in connection.execute(text("select id, spec from jobs"))}
+    with engine.connect() as connection:
+        rows = connection.execute(text("select spec, resolved_spec from jobs order by id")).all()
     engine.dispose()
-    of_then = {"epochs": 3, "batch_norm": "batch", "min_crop_area": 0.2}
-    assert after == {**specs, "job_waiting": {**specs["job_waiting"], "training": of_then}}
+    assert rows == [
+        (asked, {"training": {"epochs": 4, **OF_THEN}}),
+        ({"training": {"epochs": "auto", **OF_THEN}}, None),
+    ]
+
+
+def test_downgraded_jobs_have_no_field_that_was_unknown(empty_database: str) -> None:
+    upgrade(empty_database)
+    engine = create_engine(empty_database)
+    with engine.begin() as connection:
+        insert_job(connection, "job", {"method": {"temperature": "auto"}, "training": {"epochs": 3, **OF_THEN}})
+
+    downgrade(empty_database, "0006")
+
+    with engine.connect() as connection:
+        spec = connection.execute(text("select spec from jobs")).scalar_one()
+    engine.dispose()
+    assert spec == {"method": {"temperature": 0.07}, "training": {"epochs": 3}}
 
 
 def test_old_database_is_noticed(empty_database: str) -> None:
