@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from core.training.augment import UNIFORMS_PER_CROP, Crops, apply_crops, draw_crops
+from core.training.augment import UNIFORMS_PER_CROP, Crops, apply_crops, crop_at_once, crop_in_turn, draw_crops
 
 SIDE = 48
 SIZES = np.array([[48, 48], [30, 48], [48, 20], [9, 11], [48, 47], [1, 48]])
@@ -26,12 +28,15 @@ def crop_one(canvas: Tensor, crops: Crops, sample: int, size: int) -> Tensor:
     return crop.flip(2) if crops.mirrored[sample] else crop
 
 
+@pytest.mark.parametrize("apply", [apply_crops, crop_in_turn, crop_at_once])
 @pytest.mark.parametrize("size", [16, 32, 60])
 @pytest.mark.parametrize("seed", range(3))
-def test_crops_equal_torchvision_sample_by_sample(seed: int, size: int) -> None:
+def test_crops_equal_torchvision_sample_by_sample(
+    apply: Callable[[Tensor, Crops, int], Tensor], seed: int, size: int
+) -> None:
     canvases, crops = make_canvases(seed), draw(seed)
 
-    ours = apply_crops(canvases, crops, size)
+    ours = apply(canvases, crops, size)
 
     for sample, canvas in enumerate(canvases):
         torch.testing.assert_close(ours[sample], crop_one(canvas, crops, sample, size), atol=1e-2, rtol=0)
