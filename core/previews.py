@@ -82,7 +82,7 @@ def preview(storage: Storage, spec: TrainingSpec, subject: Subject) -> Preview:
         return Preview(None, [*advice, NOT_IMPORTED])
     facts = gather_facts(parse_index(storage.get_bytes(subject.index_key)), subject.classes, spec)
     size = JobSize(resolve(spec, facts, subject.backbone), facts)
-    return Preview(size, [*advice, *_advise_on_dataset(size.spec, facts)])
+    return Preview(size, [*advice, *_advise_on_job(size.spec, facts)])
 
 
 def _advise_on_workers(spec: TrainingSpec, gpus: list[int]) -> list[Advice]:
@@ -94,8 +94,11 @@ def _advise_on_workers(spec: TrainingSpec, gpus: list[int]) -> list[Advice]:
     return []
 
 
-def _advise_on_dataset(spec: ResolvedSpec, facts: DatasetFacts) -> list[Advice]:
+def _advise_on_job(spec: ResolvedSpec, facts: DatasetFacts) -> list[Advice]:
     advice = []
+    if spec.has_sharp_temperature:
+        message = "so small a `temperature` spoils a backbone whose batch norm keeps its pre-trained statistics"
+        advice.append(Advice("sharp_temperature", message, 'leave it at "auto", or set `"batch_norm": "batch"`'))
     if facts.test_samples == 0:
         message = "the dataset keeps no test split: the model will be evaluated on validation, which is optimistic"
         advice.append(Advice("no_test_split", message, "import it with a `test_fraction`"))

@@ -1,12 +1,13 @@
 """What a user asks of a job, frozen. `core.resolution` turns every "auto" into a number."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Auto = Literal["auto"]
 Preset = Literal["default", "paper"]
 EncoderName = Literal["query", "key"]
+SHARP_TEMPERATURE = 0.2
 
 
 class Spec(BaseModel):
@@ -185,6 +186,17 @@ class ResolvedSpec(TrainingSpec):
         """The method asked for, then the baselines that it is compared to."""
         baselines: list[ResolvedMethodSpec] = [VanillaSpec(), LinearProbeSpec()] if self.compare_to_baseline else []
         return [self.method, *(baseline for baseline in baselines if baseline != self.method)]
+
+    @property
+    def has_sharp_temperature(self) -> bool:
+        """Whether T is so small that it spoils a backbone whose batch norm keeps its statistics."""
+        match self.method:
+            case ResolvedBiTuningSpec(temperature=temperature):
+                return temperature < SHARP_TEMPERATURE and self.training.batch_norm == "pretrained"
+            case VanillaSpec() | LinearProbeSpec():
+                return False
+            case _:
+                assert_never(self.method)
 
 
 class BackboneDescription(Spec):

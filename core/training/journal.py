@@ -133,6 +133,10 @@ class Journal:
             )
         )
 
+    def say_sharp_temperature(self) -> None:
+        message = "so small a temperature spoils a backbone whose batch norm keeps its pre-trained statistics"
+        self._recorder.say(Note(level="warning", code="sharp_temperature", message=message))
+
     def say_no_test_split(self) -> None:
         message = "the dataset keeps no test split: the model is evaluated on validation, which is optimistic"
         self._recorder.say(Note(level="warning", code="no_test_split", message=message))

@@ -80,6 +80,26 @@ def test_validate_resolves_advises_and_creates_nothing(
         assert count_rows(session) == before
 
 
+@pytest.mark.parametrize(
+    ("method", "batch_norm", "is_advised"),
+    [
+        ({"type": "bi_tuning", "temperature": 0.07}, "pretrained", True),
+        ({"type": "bi_tuning", "temperature": 0.07}, "batch", False),
+        ({"type": "bi_tuning"}, "pretrained", False),
+        ({"type": "vanilla"}, "pretrained", False),
+    ],
+)
+def test_validate_advises_against_a_sharp_temperature_with_kept_statistics(
+    client: httpx.Client, dataset_id: str, method: dict[str, object], batch_norm: str, *, is_advised: bool
+) -> None:
+    body = {"dataset_id": dataset_id, "backbone": "tiny", "method": method, "training": {"batch_norm": batch_norm}}
+
+    answer = client.post("/jobs/validate", params={"wait": 0}, json=body)
+
+    assert answer.status_code == 200, answer.text
+    assert ("sharp_temperature" in {warning["code"] for warning in answer.json()["warnings"]}) == is_advised
+
+
 def test_probe_beyond_the_queue_is_refused(client: httpx.Client, sessions: SessionFactory, dataset_id: str) -> None:
     with sessions.begin() as session:
         set_quota(session, ensure_project(session), QuotaName.QUEUED_JOBS, 0)

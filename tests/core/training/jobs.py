@@ -36,7 +36,7 @@ BATCH_SIZE = 4
 TRAIN_SAMPLES = 14  # of 20 in train: three steps of four, and a rest that is dropped
 COLOURS = ((200, 60, 60), (60, 200, 60))
 BI_TUNING = ResolvedBiTuningSpec(
-    temperature=0.07, queue_size=3, encoder_momentum=0.9, projection_dim=8, queue_fill="mask"
+    temperature=0.5, queue_size=3, encoder_momentum=0.9, projection_dim=8, queue_fill="mask"
 )
 VANILLA = VanillaSpec()
 LINEAR_PROBE = LinearProbeSpec()

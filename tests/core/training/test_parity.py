@@ -23,7 +23,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> TrainerJob:
     """One that has ended with a model that tells the colours apart."""
     folder = tmp_path_factory.mktemp("parity")
     dataset_dir = make_dataset(folder / "dataset", train=20, test=TEST_SAMPLES)
-    job = make_job(folder, make_spec(BI_TUNING, epochs=6), dataset_dir=dataset_dir)
+    job = make_job(folder, make_spec(BI_TUNING, epochs=6, learning_rate=0.2), dataset_dir=dataset_dir)
     run_job(job)
     return job
 

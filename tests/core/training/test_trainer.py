@@ -185,6 +185,14 @@ def test_evaluation_says_that_it_is_on_validation_without_a_test_split(tmp_path:
     assert "test_accuracy" not in read_card(job).metrics
 
 
+def test_sharp_temperature_with_kept_statistics_is_warned_of_once(tmp_path: Path) -> None:
+    method = BI_TUNING.model_copy(update={"temperature": 0.07})
+
+    lines = run_job(make_job(tmp_path, make_spec(method, batch_norm="pretrained", compare_to_baseline=True)))
+
+    assert [line.code for line in lines if isinstance(line, Note)] == ["sharp_temperature"]
+
+
 def test_evaluation_counts_every_test_sample(tmp_path: Path) -> None:
     job = make_job(tmp_path, make_spec(VANILLA))
 
