@@ -5,7 +5,19 @@ import subprocess
 import sys
 from typing import IO
 
-KEPT_ENVIRONMENT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+KEPT_ENVIRONMENT = (
+    "PATH",
+    "PYTHONPATH",
+    "HOME",
+    "LANG",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+    "GOMP_SPINCOUNT",
+)
+# OpenMP's threads sleep soon instead of spinning until the slowest is there: where others need the cores too, it would
+# spin for all of its time slice (`benchmarks/shared_cores.py`).
+SHORT_SPINS = {"GOMP_SPINCOUNT": "1000"}
 
 
 def start_trainer(
@@ -26,4 +38,4 @@ def start_trainer(
 def _keep_environment() -> dict[str, str]:
     """The trainer sees no secret of ours."""
     kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
-    return kept | {"BITUNE_PARENT_PIPE": "1", "PYTHONUNBUFFERED": "1"}
+    return SHORT_SPINS | kept | {"BITUNE_PARENT_PIPE": "1", "PYTHONUNBUFFERED": "1"}
