@@ -113,7 +113,9 @@ def describe(error: Exception) -> Failure:
         case HTTPException(status_code=400):  # FastAPI's, for a body that is no text
             return Failure(422, "invalid_json", "the body is no JSON in UTF-8", "send JSON")
         case HTTPException():
-            return Failure(status=error.status_code, code=_http_code(error.status_code), detail=str(error.detail))
+            return Failure(
+                error.status_code, _http_code(error.status_code), str(error.detail), "see /docs for what there is"
+            )
         case _:
             return _describe_foreign(error)
 
@@ -136,7 +138,7 @@ def _describe_foreign(error: Exception) -> Failure:
 
 
 def _describe_validation(error: RequestValidationError) -> Failure:
-    fields = tuple(_describe_field(item) for item in error.errors())
+    fields = tuple(_describe_field(item, error.body) for item in error.errors())
     first = fields[0]
     return Failure(
         status=422,
@@ -148,15 +150,33 @@ def _describe_validation(error: RequestValidationError) -> Failure:
     )
 
 
-def _describe_field(item: dict[str, object]) -> FieldError:
+def _describe_field(item: dict[str, object], body: object) -> FieldError:
     location = item["loc"]
-    parts = [str(part) for part in location[1:]] if isinstance(location, tuple | list) else []
+    parts = list(location)[1:] if isinstance(location, tuple | list) else []
+    if body is not None:
+        parts = _keep_what_is_there(parts, body, is_missing=item["type"] == "missing")
     unknown = item["type"] == "extra_forbidden"
     return FieldError(
         pointer="".join(f"/{part}" for part in parts),
         code="unknown_field" if unknown else str(item["type"]),
         detail="there is no such field" if unknown else str(item["msg"]),
     )
+
+
+def _keep_what_is_there(parts: list[object], body: object, *, is_missing: bool) -> list[object]:
+    """Without the members of unions that pydantic names among the fields: a client looks for the place in its body."""
+    kept: list[object] = []
+    place = body
+    for number, part in enumerate(parts):
+        match place:
+            case dict() if part in place:
+                place = place[part]
+            case list() if isinstance(part, int) and part < len(place):
+                place = place[part]
+            case _ if not is_missing or number < len(parts) - 1:
+                continue
+        kept.append(part)
+    return kept
 
 
 def _http_code(status: int) -> str:

@@ -27,7 +27,11 @@ CODES = {  # one that each status may carry
     400: ("invalid_form", "the multipart body broke off", "send it again"),
     401: ("invalid_key", "the API key is unknown", "make a new key"),
     403: ("scope_missing", "the key lacks the scope 'write'", "use a key that has it"),
-    404: ("job_not_found", "there is no job 'job_01k9ve5x3g7q8v5t2m6n4p8r0s'", None),
+    404: (
+        "job_not_found",
+        "there is no job 'job_01k9ve5x3g7q8v5t2m6n4p8r0s'",
+        "`GET /jobs` lists those of the key's project",
+    ),
     409: ("already_finished", "it is succeeded already", "only unfinished work can be cancelled"),
     413: ("body_too_large", "the body has more than 1000000 bytes", "send less"),
     415: ("unsupported_body", "the body is neither a form nor JSON", "send multipart/form-data or JSON"),

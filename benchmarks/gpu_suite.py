@@ -29,6 +29,7 @@ RESULT_FILE = "gpu_suite.json"
 def main() -> None:
     options = _parse_options()
     options.out.mkdir(parents=True, exist_ok=True)
+    result_file = options.out / RESULT_FILE
     began_at = time.monotonic()
     device = torch.device(options.device)
     keep_freed_memory()  # as the trainer's process does
@@ -43,10 +44,10 @@ def main() -> None:
                 cost = measure(shape, weights, device, options.pairs, compiled=compiled)
                 costs.append(("on" if compiled else "off", cost))
                 print(_describe_cost(*costs[-1]), flush=True)
-        _write(options, costs, None, seconds=time.monotonic() - began_at)  # kept if a training fails
+        _write(result_file, options.device, costs, None, seconds=time.monotonic() - began_at)  # if a training fails
         runs = try_runs(folder, Size(options.backbone, options.image_size, 4, options.per_class, 4, 32), options.device)
     print(_describe_runs(runs), flush=True)
-    _write(options, costs, runs, seconds=time.monotonic() - began_at)
+    _write(result_file, options.device, costs, runs, seconds=time.monotonic() - began_at)
     plain = [cost for compiled, cost in costs if compiled == "off"]
     print(f"ratio={max(cost.ratio for cost in plain):.2f} of_limit={min(cost.of_limit for cost in plain):.2f}")
 
@@ -73,9 +74,9 @@ def _describe_runs(runs: Runs) -> str:
     )
 
 
-def _write(options: argparse.Namespace, costs: list[tuple[str, Cost]], runs: Runs | None, *, seconds: float) -> None:
+def _write(path: Path, device: str, costs: list[tuple[str, Cost]], runs: Runs | None, *, seconds: float) -> None:
     """`runs` is None before they are tried."""
-    name = torch.cuda.get_device_name() if options.device == "cuda" else f"CPU, {platform.machine()}"
+    name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {platform.machine()}"
     content = {
         "device": name,
         "date": datetime.now(UTC).date().isoformat(),
@@ -84,7 +85,7 @@ def _write(options: argparse.Namespace, costs: list[tuple[str, Cost]], runs: Run
         "costs": [{"compile": compiled, **cost._asdict()} for compiled, cost in costs],
         "runs": None if runs is None else runs._asdict(),
     }
-    (options.out / RESULT_FILE).write_text(json.dumps(content, indent=1) + "\n")
+    path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _parse_options() -> argparse.Namespace:

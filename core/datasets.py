@@ -130,7 +130,12 @@ def get_dataset(session: Session, project_id: str, dataset_id: str) -> DatasetSt
         .where(Dataset.project_id == project_id, Dataset.id == dataset_id, Dataset.deleted_at.is_(None))
     ).one_or_none()
     if row is None:
-        raise NotFoundError("dataset_not_found", f"there is no dataset '{dataset_id}'", param="dataset_id")
+        raise NotFoundError(
+            "dataset_not_found",
+            f"there is no dataset '{dataset_id}'",
+            hint="`GET /datasets` lists those of the key's project",
+            param="dataset_id",
+        )
     return DatasetState(row[0], row[1])
 
 

@@ -101,7 +101,12 @@ def get_job(session: Session, project_id: str, job_id: str, quotas: Quotas = UNL
     """By the quotas it says what a queued job waits for."""
     state = find_state(session, project_id, job_id, max_running=quotas.running_jobs)
     if state is None:
-        raise NotFoundError("job_not_found", f"there is no job '{job_id}'", param="job_id")
+        raise NotFoundError(
+            "job_not_found",
+            f"there is no job '{job_id}'",
+            hint="`GET /jobs` lists those of the key's project",
+            param="job_id",
+        )
     return state
 
 
@@ -157,7 +162,11 @@ def get_checkpoint(session: Session, project_id: str, job_id: str, checkpoint_id
     state = get_job(session, project_id, job_id)
     checkpoint = session.get(Checkpoint, checkpoint_id)
     if checkpoint is None or checkpoint.job_id != state.job.id:
-        raise NotFoundError("checkpoint_not_found", f"there is no checkpoint '{checkpoint_id}'")
+        raise NotFoundError(
+            "checkpoint_not_found",
+            f"there is no checkpoint '{checkpoint_id}'",
+            hint="`GET /jobs/{id}/checkpoints` lists them",
+        )
     return checkpoint
 
 

@@ -52,7 +52,11 @@ def ensure_project(session: Session, name: str = DEFAULT_PROJECT) -> str:
 def get_project_id(session: Session, name: str) -> str:
     project_id = session.scalar(select(Project.id).where(Project.name == name))
     if project_id is None:
-        raise NotFoundError("project_not_found", f"there is no project '{name}'")
+        raise NotFoundError(
+            "project_not_found",
+            f"there is no project '{name}'",
+            hint="`bitune keys create --project NAME` makes it",
+        )
     return project_id
 
 
@@ -118,7 +122,7 @@ def find_valid(session: Session, key_ids: Iterable[str]) -> set[str]:
 def get_key(session: Session, project_id: str, key_id: str) -> Key:
     key = session.scalars(select(Key).where(Key.project_id == project_id, Key.id == key_id)).one_or_none()
     if key is None:
-        raise NotFoundError("key_not_found", "there is no such key")
+        raise NotFoundError("key_not_found", "there is no such key", hint="`GET /keys` lists those of the project")
     return key
 
 

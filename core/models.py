@@ -131,4 +131,9 @@ def _explain_missing(session: Session, project_id: str, reference: str) -> None:
 
 
 def _missing(reference: str) -> NotFoundError:
-    return NotFoundError("model_not_found", f"there is no model '{reference}'", param="model")
+    return NotFoundError(
+        "model_not_found",
+        f"there is no model '{reference}'",
+        hint="`GET /models` lists those of the key's project",
+        param="model",
+    )

@@ -50,7 +50,11 @@ def read_thumbnail(storage: Storage, dataset: Dataset, sample_id: str) -> bytes:
     with _translated():
         sample = table.find(sample_id) if is_sample_id(sample_id) else None
     if sample is None:
-        raise NotFoundError("sample_not_found", f"the dataset has no sample '{sample_id}'")
+        raise NotFoundError(
+            "sample_not_found",
+            f"the dataset has no sample '{sample_id}'",
+            hint="`GET /datasets/{id}/samples` lists them",
+        )
     shard, offset, size_bytes = sample.thumbnail
     if size_bytes > MAX_THUMBNAIL_BYTES:
         raise _corrupt()

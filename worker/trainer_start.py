@@ -15,9 +15,9 @@ KEPT_ENVIRONMENT = (
     "OMP_NUM_THREADS",
     "GOMP_SPINCOUNT",
 )
-# OpenMP's threads sleep soon instead of spinning until the slowest is there: where others need the cores too, it would
-# spin for all of its time slice (`benchmarks/shared_cores.py`).
-SHORT_SPINS = {"GOMP_SPINCOUNT": "1000"}
+# At the end of a parallel loop OpenMP's threads spin for milliseconds before they sleep. Where others need the cores
+# that is time which the thread that they wait for does not get: `benchmarks/shared_cores.py` says how much.
+BRIEF_SPINS = {"GOMP_SPINCOUNT": "1000"}
 
 
 def start_trainer(
@@ -38,4 +38,4 @@ def start_trainer(
 def _keep_environment() -> dict[str, str]:
     """The trainer sees no secret of ours."""
     kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
-    return SHORT_SPINS | kept | {"BITUNE_PARENT_PIPE": "1", "PYTHONUNBUFFERED": "1"}
+    return BRIEF_SPINS | kept | {"BITUNE_PARENT_PIPE": "1", "PYTHONUNBUFFERED": "1"}

@@ -50,8 +50,6 @@ class Course:
 
     def run(self) -> None:
         """Raises InterruptedTraining after a checkpoint."""
-        if self._job.spec.has_sharp_temperature and self._job.resume_dir is None:
-            self._journal.say_sharp_temperature()
         first = self._state.counters.contender
         for index in range(first, len(self._contenders)):
             trainer = self._make_trainer(index)

@@ -39,12 +39,12 @@ class Journal:
         self._started_at = time.monotonic()
 
     def start(self, counters: Counters, notes: list[Note]) -> None:
-        """Of a contender."""
+        """Of a contender; its notes are not said again when it goes on from a checkpoint."""
         method, plan = self._contenders[counters.contender].type, self._plan
         log.info(
             "training %s from step %d of %d, %d an epoch", method, counters.step, plan.total_steps, plan.steps_per_epoch
         )
-        for note in notes:
+        for note in notes if counters.step == 0 else []:
             self._recorder.say(note)
         self._pace.restart()
 
@@ -132,10 +132,6 @@ class Journal:
                 details={"epoch": counters.epochs_validated, "method": method},
             )
         )
-
-    def say_sharp_temperature(self) -> None:
-        message = "so small a temperature spoils a backbone whose batch norm keeps its pre-trained statistics"
-        self._recorder.say(Note(level="warning", code="sharp_temperature", message=message))
 
     def say_no_test_split(self) -> None:
         message = "the dataset keeps no test split: the model is evaluated on validation, which is optimistic"

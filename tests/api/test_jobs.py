@@ -52,6 +52,9 @@ BAD_BODIES = {
     "no dataset": ({"dataset_id": None}, 422, "dataset_required", "dataset_id"),
     "private address": ({"dataset_id": None, "dataset_url": "https://10.0.0.1/a.zip"}, 422, "url_not_allowed", None),
     "other scheme": ({"dataset_id": None, "dataset_url": "file:///etc/passwd"}, 422, "url_not_allowed", None),
+    "typo of a method": ({"method": {"type": "vanilla", "tau": 1}}, 422, "unknown_field", "method.tau"),
+    "number or auto": ({"training": {"learning_rate": 0}}, 422, "invalid_request", "training.learning_rate"),
+    "nothing of a union": ({"method": {"temperature": 0}}, 422, "invalid_request", "method"),
     "out of range": ({"validation_fraction": 2}, 422, "invalid_request", "validation_fraction"),
 }
 

@@ -81,20 +81,22 @@ def test_validate_resolves_advises_and_creates_nothing(
 
 
 @pytest.mark.parametrize(
-    ("method", "batch_norm", "is_advised"),
+    ("body", "is_advised"),
     [
-        ({"type": "bi_tuning", "temperature": 0.07}, "pretrained", True),
-        ({"type": "bi_tuning", "temperature": 0.07}, "batch", False),
-        ({"type": "bi_tuning"}, "pretrained", False),
-        ({"type": "vanilla"}, "pretrained", False),
+        ({"method": {"type": "bi_tuning", "temperature": 0.07}}, True),
+        ({"method": {"type": "bi_tuning", "temperature": 0.07}, "training": {"batch_norm": "batch"}}, False),
+        ({"preset": "paper"}, False),
+        ({"preset": "paper", "training": {"batch_norm": "pretrained"}}, True),
+        ({"method": {"type": "vanilla"}}, False),
+        ({}, False),
     ],
 )
 def test_validate_advises_against_a_sharp_temperature_with_kept_statistics(
-    client: httpx.Client, dataset_id: str, method: dict[str, object], batch_norm: str, *, is_advised: bool
+    client: httpx.Client, dataset_id: str, body: dict[str, object], *, is_advised: bool
 ) -> None:
-    body = {"dataset_id": dataset_id, "backbone": "tiny", "method": method, "training": {"batch_norm": batch_norm}}
+    asked = {"dataset_id": dataset_id, "backbone": "tiny", **body}
 
-    answer = client.post("/jobs/validate", params={"wait": 0}, json=body)
+    answer = client.post("/jobs/validate", params={"wait": 0}, json=asked)
 
     assert answer.status_code == 200, answer.text
     assert ("sharp_temperature" in {warning["code"] for warning in answer.json()["warnings"]}) == is_advised

@@ -17,3 +17,16 @@ def test_method_asked_for_comes_before_the_baselines() -> None:
 
 def test_baseline_is_not_compared_to_itself() -> None:
     assert make_spec(VANILLA, compare_to_baseline=True).contenders == [VANILLA, LinearProbeSpec()]
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_sharp"),
+    [
+        ({"temperature": 0.19}, True),
+        ({"temperature": 0.2}, False),
+        ({"temperature": 0.07, "ccl_weight": 0.0}, True),
+        ({"temperature": 0.07, "ccl_weight": 0.0, "cce_weight": 0.0}, False),
+    ],
+)
+def test_temperature_is_sharp_below_what_was_tried(changes: dict[str, float], *, is_sharp: bool) -> None:
+    assert BI_TUNING.model_copy(update=changes).is_sharp == is_sharp

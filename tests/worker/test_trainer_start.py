@@ -5,18 +5,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.conditions import wait_until
 from worker.trainer_start import start_trainer
 
 
 def read_environment(variables: dict[str, str]) -> dict[str, str]:
     """Of a trainer, by Linux."""
     process = start_trainer([], output=subprocess.DEVNULL, errors=subprocess.DEVNULL, variables=variables)
-    lines = Path(f"/proc/{process.pid}/environ").read_text().split("\0")
-    process.kill()
-    process.wait()
-    assert process.stdin is not None
-    process.stdin.close()
-    return dict(line.split("=", 1) for line in lines if line)
+    try:
+        file = Path(f"/proc/{process.pid}/environ")
+        wait_until(lambda: bool(file.read_text()), seconds=10)
+        return dict(line.split("=", 1) for line in file.read_text().split("\0") if line)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_trainer_gets_what_it_needs_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

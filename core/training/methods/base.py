@@ -45,6 +45,10 @@ class Method(nn.Module, ABC):
         return self
 
     @property
+    def keeps_statistics(self) -> bool:
+        return self._keeps_statistics and any(_has_statistics(module) for module in self.modules())
+
+    @property
     def moving_statistics(self) -> list[Tensor]:
         """What training moves beside the parameters: each rank by its own share of the batches."""
         if self._keeps_statistics:

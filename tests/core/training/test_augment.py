@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from core.training.augment import UNIFORMS_PER_CROP, Crops, apply_crops, crop_at_once, crop_in_turn, draw_crops
+from core.training.augment import UNIFORMS_PER_CROP, Crops, apply_crops, crop_at_once, draw_crops
 
 SIDE = 48
 SIZES = np.array([[48, 48], [30, 48], [48, 20], [9, 11], [48, 47], [1, 48]])
@@ -28,7 +28,7 @@ def crop_one(canvas: Tensor, crops: Crops, sample: int, size: int) -> Tensor:
     return crop.flip(2) if crops.mirrored[sample] else crop
 
 
-@pytest.mark.parametrize("apply", [apply_crops, crop_in_turn, crop_at_once])
+@pytest.mark.parametrize("apply", [apply_crops, crop_at_once])
 @pytest.mark.parametrize("size", [16, 32, 60])
 @pytest.mark.parametrize("seed", range(3))
 def test_crops_equal_torchvision_sample_by_sample(
@@ -40,6 +40,16 @@ def test_crops_equal_torchvision_sample_by_sample(
 
     for sample, canvas in enumerate(canvases):
         torch.testing.assert_close(ours[sample], crop_one(canvas, crops, sample, size), atol=1e-2, rtol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_crops_on_a_gpu_are_those_of_a_cpu() -> None:
+    canvases, crops = make_canvases(0), draw(0)
+
+    there = apply_crops(canvases.cuda(), crops, 32)
+
+    torch.testing.assert_close(there.cpu(), apply_crops(canvases, crops, 32), atol=1e-2, rtol=0)
 
 
 def test_crops_lie_within_their_pictures() -> None:

@@ -6,11 +6,12 @@ import torch
 from safetensors.torch import load_file
 
 from core.specs import ResolvedMethodSpec
-from core.trainer_protocol import CheckpointSaved, Finished, Metrics, Note
+from core.trainer_protocol import CheckpointSaved, Finished, Line, Metrics, Note
 from core.training import checkpoint_writer
 from core.training.checkpoint import TENSORS_FILE
 from core.training.errors import DivergedError, InterruptedTraining
 from tests.core.training.jobs import (
+    BACKBONE,
     BI_TUNING,
     METHODS,
     VANILLA,
@@ -23,7 +24,13 @@ from tests.core.training.jobs import (
     run_job,
 )
 
+SHARP = BI_TUNING.model_copy(update={"temperature": 0.07})
+WITHOUT_BATCH_NORM = "test_convnext"
 EACH_METHOD = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.type)
+
+
+def list_codes(lines: list[Line]) -> list[str]:
+    return [line.code for line in lines if isinstance(line, Note)]
 
 
 @pytest.mark.parametrize("method", [BI_TUNING, VANILLA], ids=lambda method: method.type)
@@ -180,17 +187,35 @@ def test_evaluation_says_that_it_is_on_validation_without_a_test_split(tmp_path:
     lines = run_job(job)
 
     evaluation = read_card(job).evaluation
-    assert [line.code for line in lines if isinstance(line, Note)] == ["no_test_split"]
+    assert list_codes(lines) == ["no_test_split"]
     assert (evaluation.split, evaluation.num_samples) == ("val", 6)
     assert "test_accuracy" not in read_card(job).metrics
 
 
-def test_sharp_temperature_with_kept_statistics_is_warned_of_once(tmp_path: Path) -> None:
-    method = BI_TUNING.model_copy(update={"temperature": 0.07})
+@pytest.mark.parametrize(
+    ("batch_norm", "backbone", "codes"),
+    [
+        ("pretrained", BACKBONE, ["sharp_temperature"]),
+        ("batch", BACKBONE, []),
+        ("pretrained", WITHOUT_BATCH_NORM, []),
+    ],
+)
+def test_sharp_temperature_is_warned_of_where_statistics_are_kept(
+    tmp_path: Path, batch_norm: str, backbone: str, codes: list[str]
+) -> None:
+    spec = make_spec(SHARP, batch_norm=batch_norm, backbone=backbone, epochs=1, compare_to_baseline=True)
 
-    lines = run_job(make_job(tmp_path, make_spec(method, batch_norm="pretrained", compare_to_baseline=True)))
+    assert list_codes(run_job(make_job(tmp_path, spec))) == codes
 
-    assert [line.code for line in lines if isinstance(line, Note)] == ["sharp_temperature"]
+
+def test_note_of_a_method_is_not_said_again_after_a_stop(tmp_path: Path) -> None:
+    job = make_job(tmp_path, make_spec(SHARP))
+    with pytest.raises(InterruptedTraining):
+        run_job(job, should_stop=StopAfter(1))
+
+    resumed = job.model_copy(update={"resume_dir": job.output_dir / "checkpoints" / "1"})
+
+    assert list_codes(run_job(resumed)) == []
 
 
 def test_evaluation_counts_every_test_sample(tmp_path: Path) -> None:
