@@ -152,8 +152,8 @@ def _describe_validation(error: RequestValidationError) -> Failure:
 
 def _describe_field(item: dict[str, object], body: object) -> FieldError:
     location = item["loc"]
-    parts = list(location)[1:] if isinstance(location, tuple | list) else []
-    if body is not None:
+    source, *parts = location if isinstance(location, tuple | list) else ("",)
+    if source == "body" and body is not None:
         parts = _keep_what_is_there(parts, body, is_missing=item["type"] == "missing")
     unknown = item["type"] == "extra_forbidden"
     return FieldError(

@@ -102,6 +102,12 @@ def test_validate_advises_against_a_sharp_temperature_with_kept_statistics(
     assert ("sharp_temperature" in {warning["code"] for warning in answer.json()["warnings"]}) == is_advised
 
 
+def test_mistake_in_the_query_is_named_though_there_is_a_body(client: httpx.Client, dataset_id: str) -> None:
+    answer = client.post("/jobs/validate", params={"wait": "soon"}, json={"dataset_id": dataset_id, "backbone": "tiny"})
+
+    assert (answer.status_code, answer.json()["param"]) == (422, "wait")
+
+
 def test_probe_beyond_the_queue_is_refused(client: httpx.Client, sessions: SessionFactory, dataset_id: str) -> None:
     with sessions.begin() as session:
         set_quota(session, ensure_project(session), QuotaName.QUEUED_JOBS, 0)
