@@ -209,13 +209,14 @@ def test_sharp_temperature_is_warned_of_where_statistics_are_kept(
 
 
 def test_note_of_a_method_is_not_said_again_after_a_stop(tmp_path: Path) -> None:
-    job = make_job(tmp_path, make_spec(SHARP))
+    job = make_job(tmp_path, make_spec(SHARP)).model_copy(update={"checkpoint_interval_seconds": 0})
+    checkpoint = job.output_dir / "checkpoints" / "1"
     with pytest.raises(InterruptedTraining):
-        run_job(job, should_stop=StopAfter(1))
+        run_job(job, should_stop=checkpoint.exists)
 
-    resumed = job.model_copy(update={"resume_dir": job.output_dir / "checkpoints" / "1"})
+    lines = run_job(job.model_copy(update={"resume_dir": checkpoint}))
 
-    assert list_codes(run_job(resumed)) == []
+    assert list_codes(lines) == []
 
 
 def test_evaluation_counts_every_test_sample(tmp_path: Path) -> None:
