@@ -5,7 +5,7 @@ from typing import NamedTuple
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from core import jobs
+from core import job_records, jobs
 from core.datasets import create_dataset_from_url
 from core.db.session import make_engine, make_session_factory
 from core.db.tables import Backbone, Run
@@ -59,11 +59,11 @@ def _make_running_job(session: Session, project_id: str, dataset_id: str) -> Run
     claims.hand_back(session, _claim(session, "train"), "deploy")
     session.execute(update(Run).where(Run.queue == "train").values(run_after=Run.created_at))
     held = _claim(session, "train")
-    jobs.record_metrics(session, held, job_id, METRICS)
-    checkpoint = jobs.NewCheckpoint(
+    job_records.record_metrics(session, held, job_id, METRICS)
+    checkpoint = job_records.NewCheckpoint(
         step=40, epoch=4, is_best=True, manifest_sha256="a" * 64, size_bytes=1, metrics=METRICS
     )
-    jobs.record_checkpoint(session, held, job_id, checkpoint)
+    job_records.record_checkpoint(session, held, job_id, checkpoint)
     claims.beat(session, held, lease_seconds=LEASE_SECONDS, progress=PROGRESS)
     return RunningJob(job_id, held)
 

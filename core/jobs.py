@@ -1,4 +1,4 @@
-"""Use cases of jobs: post, look, cancel, delete; and what a worker records about one."""
+"""Use cases of jobs: post, look, cancel, pause, delete."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from core import deletions
 from core.backbones import get_backbone
 from core.datasets import DatasetState, Metadata, create_dataset_from_url, get_trainable_dataset, require_one_source
-from core.db.tables import Attempt, Checkpoint, Dataset, Job, Run
+from core.db.tables import Checkpoint, Job, Run
 from core.errors import ConflictError, InvalidInputError, NotFoundError
 from core.ids import make_id
 from core.job_states import JobState, find_state, list_states
@@ -17,14 +17,11 @@ from core.masking import name_file
 from core.metric_series import AttemptSegments
 from core.paging import Page, PageRequest, fetch_page
 from core.quotas import UNLIMITED, Quotas, charge_job
-from core.runs import claims, lifecycle
-from core.runs.types import QUEUES, Claim, RunKind
-from core.specs import ResolvedSpec, TrainingSpec
-from core.speeds import Estimate, settle
-from core.storage_keys import checkpoint_prefix, job_prefix
+from core.runs import lifecycle
+from core.runs.types import QUEUES, RunKind
+from core.specs import TrainingSpec
+from core.storage_keys import job_prefix
 from core.workers import find_most_gpus
-
-KEPT_CHECKPOINTS = 2  # the last ones; the best is kept beside them
 
 
 class JobFilter(NamedTuple):
@@ -44,17 +41,6 @@ class JobFilter(NamedTuple):
 
 
 NO_FILTER = JobFilter()
-
-
-class NewCheckpoint(NamedTuple):
-    """A checkpoint whose parts and manifest are in the store already."""
-
-    step: int
-    epoch: int
-    is_best: bool
-    manifest_sha256: str
-    size_bytes: int
-    metrics: dict[str, float]
 
 
 def create_job(
@@ -170,86 +156,16 @@ def get_checkpoint(session: Session, project_id: str, job_id: str, checkpoint_id
     return checkpoint
 
 
-# What a worker records
-
-
-def get_job_of_run(session: Session, run_id: str) -> tuple[Job, Dataset]:
-    row = session.execute(select(Job, Dataset).join(Dataset, Dataset.id == Job.dataset_id).where(Job.run_id == run_id))
-    found = row.one()
-    return found[0], found[1]
-
-
-def find_job_id(session: Session, run_id: str) -> str | None:
-    return session.scalar(select(Job.id).where(Job.run_id == run_id))
-
-
-def record_resolved_spec(
-    session: Session, held: Claim, job: Job, resolved: ResolvedSpec, estimate: Estimate | None
-) -> None:
-    """Written once, at the first attempt; every later one uses it."""
-    claims.guard(session, held)
-    row = session.get_one(Job, job.id)
-    row.resolved_spec = resolved.model_dump(mode="json") | {"dataset_id": job.dataset_id}
-    row.estimate = None if estimate is None else estimate.model_dump()
-
-
-def record_duration(session: Session, held: Claim, job_id: str, seconds: float) -> None:
-    """How far off the estimate was."""
-    claims.guard(session, held)
-    job = session.get_one(Job, job_id)
-    if job.estimate is not None:
-        job.estimate = settle(Estimate.model_validate(job.estimate), seconds).model_dump()
-
-
-def record_resume(session: Session, held: Claim, step: int) -> None:
-    claims.guard(session, held)
-    session.get_one(Attempt, (held.run_id, held.attempt)).resumed_from_step = step
-
-
-def record_metrics(session: Session, held: Claim, job_id: str, values: dict[str, float]) -> None:
-    """Keeps the last value of each; the series itself is in the store."""
-    claims.guard(session, held)
-    job = session.get_one(Job, job_id)
-    job.metrics = job.metrics | values
-
-
-def record_segments(session: Session, held: Claim, *, metric_segments: int, log_segments: int) -> None:
-    claims.guard(session, held)
-    attempt = session.get_one(Attempt, (held.run_id, held.attempt))
-    attempt.metric_segments = metric_segments
-    attempt.log_segments = log_segments
-
-
-def record_checkpoint(session: Session, held: Claim, job_id: str, new: NewCheckpoint) -> None:
-    """From here on the checkpoint exists; the ones that it replaces are deleted. Done twice is done once."""
-    claims.guard(session, held)
-    if _has_checkpoint(session, held, job_id, new.step):
-        return
-    checkpoint = Checkpoint(
-        id=make_id("ckpt"), project_id=held.project_id, job_id=job_id, attempt=held.attempt, **new._asdict()
-    )
-    session.add(checkpoint)
-    session.flush()
-    claims.note(
-        session, held, "checkpoint_saved", f"checkpoint at step {new.step}", details={"checkpoint_id": checkpoint.id}
-    )
-    claims.forgive_losses(session, held)
-    _drop_old_checkpoints(session, job_id)
-
-
-def _has_checkpoint(session: Session, held: Claim, job_id: str, step: int) -> bool:
-    """Whether it was recorded by a commit whose answer got lost."""
-    same = (Checkpoint.job_id == job_id, Checkpoint.attempt == held.attempt, Checkpoint.step == step)
-    return session.scalar(select(Checkpoint.id).where(*same)) is not None
-
-
-def _drop_old_checkpoints(session: Session, job_id: str) -> None:
-    checkpoints = list_checkpoints(session, job_id)
-    best = next((checkpoint for checkpoint in checkpoints if checkpoint.is_best), None)
-    for checkpoint in checkpoints[KEPT_CHECKPOINTS:]:
-        if checkpoint is not best:
-            deletions.schedule(session, checkpoint_prefix(job_id, checkpoint.attempt, checkpoint.step))
-            session.delete(checkpoint)
+def list_segments(state: JobState) -> list[AttemptSegments]:
+    return [
+        AttemptSegments(
+            number=attempt.number,
+            resumed_from_step=attempt.resumed_from_step,
+            metric_segments=attempt.metric_segments,
+            log_segments=attempt.log_segments,
+        )
+        for attempt in state.attempts
+    ]
 
 
 def _require_enough_gpus(session: Session, spec: TrainingSpec, configured: int | None) -> None:
@@ -281,21 +197,3 @@ def _find_or_create_dataset(
             quotas=quotas,
         )
     return get_trainable_dataset(session, project_id, dataset_id or "")
-
-
-def list_segments(state: JobState) -> list[AttemptSegments]:
-    return [
-        AttemptSegments(
-            number=attempt.number,
-            resumed_from_step=attempt.resumed_from_step,
-            metric_segments=attempt.metric_segments,
-            log_segments=attempt.log_segments,
-        )
-        for attempt in state.attempts
-    ]
-
-
-def read_resolved_spec(job: Job) -> ResolvedSpec | None:
-    if job.resolved_spec is None:
-        return None
-    return ResolvedSpec.model_validate({key: value for key, value in job.resolved_spec.items() if key != "dataset_id"})

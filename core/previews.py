@@ -10,7 +10,7 @@ from core.dataset_index import INDEX_FILE, parse_index
 from core.datasets import ClassCounts, get_trainable_dataset, require_one_source
 from core.ingest.facts import gather_facts
 from core.resolution import TEMPERATURE, BackboneFacts, DatasetFacts, resolve
-from core.specs import SHARP_TEMPERATURE, BackboneDescription, ResolvedBiTuningSpec, ResolvedSpec, TrainingSpec
+from core.specs import BackboneDescription, ResolvedBiTuningSpec, ResolvedSpec, TrainingSpec
 from core.speeds import JobSize
 from core.storage import Storage
 from core.storage_keys import dataset_attempt_prefix
@@ -97,7 +97,8 @@ def _advise_on_workers(spec: TrainingSpec, gpus: list[int]) -> list[Advice]:
 def _advise_on_job(spec: ResolvedSpec, facts: DatasetFacts) -> list[Advice]:
     advice = []
     if isinstance(spec.method, ResolvedBiTuningSpec) and spec.method.is_sharp and spec.training.batch_norm != "batch":
-        advice.append(_advise_on_temperature(spec.method.temperature))
+        hint = f"set `method.temperature` to {TEMPERATURE:g}, or `training.batch_norm` to `batch`"
+        advice.append(Advice("sharp_temperature", spec.method.describe_sharpness(), hint))
     if facts.test_samples == 0:
         message = "the dataset keeps no test split: the model will be evaluated on validation, which is optimistic"
         advice.append(Advice("no_test_split", message, "import it with a `test_fraction`"))
@@ -114,12 +115,3 @@ def _advise_on_job(spec: ResolvedSpec, facts: DatasetFacts) -> list[Advice]:
         message = f"a batch of {spec.training.batch_size} is more than the {facts.train_samples} training samples"
         advice.append(Advice("one_short_batch", message, 'leave `batch_size` at "auto"'))
     return advice
-
-
-def _advise_on_temperature(temperature: float) -> Advice:
-    return Advice(
-        "sharp_temperature",
-        f"with T = {temperature:g}, below {SHARP_TEMPERATURE:g}, a backbone that keeps its batch-norm statistics can "
-        "lose much accuracy",
-        f"set `method.temperature` to {TEMPERATURE:g}, or `training.batch_norm` to `batch`",
-    )

@@ -160,6 +160,12 @@ class ResolvedBiTuningSpec(BiTuningSpec):
         """Whether T is so small that it can spoil a backbone whose batch norm keeps its statistics."""
         return self.temperature < SHARP_TEMPERATURE and self.ccl_weight + self.cce_weight > 0
 
+    def describe_sharpness(self) -> str:
+        return (
+            f"with T = {self.temperature:g}, below {SHARP_TEMPERATURE:g}, a backbone that keeps its batch-norm "
+            "statistics can lose much accuracy"
+        )
+
 
 class ResolvedOptimizationSpec(OptimizationSpec):
     epochs: int

@@ -8,7 +8,7 @@ from typing import assert_never
 import structlog
 from sqlalchemy.orm import Session
 
-from core import datasets, jobs
+from core import datasets, job_records
 from core.errors import InvalidInputError
 from core.quotas import QuotaError
 from core.runs import claims
@@ -68,7 +68,7 @@ def _claim(context: WorkerContext, offer: GpuOffer) -> Claim | None:
 def _name_subject(session: Session, held: Claim) -> dict[str, str | None]:
     match held.kind:
         case RunKind.TRAIN:
-            return {"job_id": jobs.find_job_id(session, held.run_id)}
+            return {"job_id": job_records.find_job_id(session, held.run_id)}
         case RunKind.IMPORT:
             return {"dataset_id": datasets.find_dataset_id(session, held.run_id)}
         case RunKind.PROBE:

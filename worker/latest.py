@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from core import jobs
+from core import job_records
 from core.db.transactions import get_transaction_id, is_committed
 from core.runs import claims
 from core.runs.types import Claim
@@ -53,7 +53,7 @@ class LatestWriter:
                 values |= line.values
             else:
                 claims.note(session, self._held, line.code, line.message, level=line.level, details=line.details)
-        jobs.record_metrics(session, self._held, self._job_id, values)
+        job_records.record_metrics(session, self._held, self._job_id, values)
 
     def _drop(self, num_lines: int) -> None:
         del self._lines[:num_lines]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import structlog
 
-from core import jobs
+from core import job_records, jobs
 from core.backbones import get_backbone
 from core.checkpoints import download_checkpoint
 from core.dataset_index import INDEX_FILE, SHARDS_DIR, read_index
@@ -58,13 +58,13 @@ def prepare_job(
     dataset_dir = fetch_dataset(context, rows.dataset)
     weights_path = fetch_weights(context, rows.backbone)
     facts = _gather_facts(rows, dataset_dir)
-    spec = jobs.read_resolved_spec(rows.job) or _resolve(context, held, rows, facts)
+    spec = job_records.read_resolved_spec(rows.job) or _resolve(context, held, rows, facts)
     if give_up():
         raise GivenUpError
     checkpoint = _fetch_checkpoint(context, rows, work_dir / "resume")
     if checkpoint is not None:
         with context.transaction() as session:
-            jobs.record_resume(session, held, checkpoint.step)
+            job_records.record_resume(session, held, checkpoint.step)
     trainer_job = TrainerJob(
         spec=spec,
         classes=[counts.name for counts in _read_classes(rows.dataset)],
@@ -100,7 +100,7 @@ def _find_dataset_dir(context: WorkerContext, dataset: Dataset) -> Path:
 
 def _load_rows(context: WorkerContext, held: Claim) -> _Rows:
     with context.transaction() as session:
-        job, dataset = jobs.get_job_of_run(session, held.run_id)
+        job, dataset = job_records.get_job_of_run(session, held.run_id)
         pinned = (job.resolved_spec or job.spec).get("backbone_sha256")
         backbone = get_backbone(session, job.spec["backbone"], pinned)
         return _Rows(job, dataset, backbone, jobs.list_checkpoints(session, job.id))
@@ -138,7 +138,7 @@ def _resolve(context: WorkerContext, held: Claim, rows: _Rows, facts: DatasetFac
     resolved = resolve(TrainingSpec.model_validate(rows.job.spec), facts, backbone)
     with context.transaction() as session:
         estimate = find_estimate(session, JobSize(resolved, facts))
-        jobs.record_resolved_spec(session, held, rows.job, resolved, estimate)
+        job_records.record_resolved_spec(session, held, rows.job, resolved, estimate)
     return resolved
 
 

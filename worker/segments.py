@@ -4,7 +4,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from core import jobs
+from core import job_records
 from core.metric_series import MetricRecord, encode_records
 from core.runs.types import Claim
 from core.storage_keys import log_segment_key, metric_segment_key
@@ -44,7 +44,7 @@ class SegmentWriter:
         if counts == self._recorded:
             return
         with self._context.transaction() as session:
-            jobs.record_segments(session, self._held, metric_segments=counts[0], log_segments=counts[1])
+            job_records.record_segments(session, self._held, metric_segments=counts[0], log_segments=counts[1])
         self._recorded = counts
 
     def _store_metrics(self) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from core import jobs, models, speeds
+from core import job_records, models, speeds
 from core.checkpoints import upload_checkpoint
 from core.ids import make_id
 from core.inference.model_card import CARD_FILE, WEIGHTS_FILE
-from core.jobs import NewCheckpoint
+from core.job_records import NewCheckpoint
 from core.models import NewModel
 from core.runs.types import Claim
 from core.storage import StoredObject
@@ -130,7 +130,7 @@ class Training:
             metrics=line.metrics,
         )
         with self._context.transaction() as session:
-            jobs.record_checkpoint(session, self._held, self._job.id, new)
+            job_records.record_checkpoint(session, self._held, self._job.id, new)
 
     def _settle(self, process: TrainerProcess, storing: Storing) -> None:
         """What the process and the user said decides; servers that are away only where there is something to publish.
@@ -173,7 +173,7 @@ class Training:
 
     def _publish(self, finished: Finished, new: NewModel) -> None:
         with self._context.transaction() as session:
-            jobs.record_metrics(session, self._held, self._job.id, finished.metrics)
+            job_records.record_metrics(session, self._held, self._job.id, finished.metrics)
             self._record_speed(session, finished)
             models.publish_model(session, self._held, self._job, new)
 
@@ -181,4 +181,4 @@ class Training:
         if finished.speed is not None:
             speeds.record_job_speed(session, self._held, self._size, finished.speed)
         if self._trainer_job.resume_dir is None:
-            jobs.record_duration(session, self._held, self._job.id, finished.seconds)
+            job_records.record_duration(session, self._held, self._job.id, finished.seconds)

@@ -2,10 +2,10 @@
 
 from sqlalchemy import select
 
-from core import jobs
+from core import job_records
 from core.db.session import SessionFactory
 from core.db.tables import Dataset
-from core.jobs import NewCheckpoint
+from core.job_records import NewCheckpoint
 from core.runs.types import Claim
 from core.storage import Storage
 from tests.chaos.stored_keys import imply_keys
@@ -22,7 +22,7 @@ def make_held_job(sessions: SessionFactory) -> tuple[str, Claim]:
 def test_counted_segments_are_asked_for(sessions: SessionFactory, storage: Storage) -> None:
     job_id, held = make_held_job(sessions)
     with sessions.begin() as session:
-        jobs.record_segments(session, held, metric_segments=1, log_segments=2)
+        job_records.record_segments(session, held, metric_segments=1, log_segments=2)
 
         implied = imply_keys(session, storage)
 
@@ -36,7 +36,7 @@ def test_parts_of_a_checkpoint_are_asked_for(sessions: SessionFactory, storage: 
     storage.put_bytes(f"{prefix}manifest.json", b'{"parts": [{"name": "state.json"}]}')
     new = NewCheckpoint(step=20, epoch=1, is_best=False, manifest_sha256="a" * 64, size_bytes=1, metrics={})
     with sessions.begin() as session:
-        jobs.record_checkpoint(session, held, job_id, new)
+        job_records.record_checkpoint(session, held, job_id, new)
 
         implied = imply_keys(session, storage)
 

@@ -24,7 +24,7 @@ from cli.servers import Servers
 from cli.valkey import Valkey
 from core.db.migrate import upgrade
 from core.db.session import make_engine, make_session_factory
-from core.jobs import record_segments
+from core.job_records import record_segments
 from core.keys import ALL_SCOPES, create_key, ensure_project
 from core.settings import Settings
 from core.storage import PART_BYTES, Storage

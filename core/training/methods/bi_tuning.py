@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from core.inference.classifier import Classifier
-from core.specs import SHARP_TEMPERATURE, EncoderName, ResolvedBiTuningSpec
+from core.specs import EncoderName, ResolvedBiTuningSpec
 from core.trainer_protocol import Note
 from core.training.losses import CrossEntropy, categorical_contrastive_loss, contrastive_cross_entropy
 from core.training.methods.base import Batch, Method
@@ -82,7 +82,9 @@ class BiTuning(Method):
     def notes(self) -> list[Note]:
         notes = []
         if self.spec.is_sharp and self.keeps_statistics:
-            notes.append(_warn_of_temperature(self.spec.temperature))
+            details: dict[str, int | float] = {"temperature": self.spec.temperature}
+            message = self.spec.describe_sharpness()
+            notes.append(Note(level="warning", code="sharp_temperature", message=message, details=details))
         if self._num_candidates < self.num_classes:
             message = f"each step contrasts with {self._num_candidates} of the {self.num_classes} classes"
             details = {"classes": self.num_classes, "classes_per_step": self._num_candidates}
@@ -182,13 +184,3 @@ class BiTuning(Method):
         if self._contrasted is None:
             raise RuntimeError("enqueue_keys comes first")
         return self._contrasted
-
-
-def _warn_of_temperature(temperature: float) -> Note:
-    return Note(
-        level="warning",
-        code="sharp_temperature",
-        message=f"with T = {temperature:g}, below {SHARP_TEMPERATURE:g}, a backbone that keeps its batch-norm "
-        "statistics can lose much accuracy",
-        details={"temperature": temperature},
-    )

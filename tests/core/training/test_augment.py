@@ -43,7 +43,7 @@ def test_crops_equal_torchvision_sample_by_sample(
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device; its sums are checked above")
 def test_crops_on_a_gpu_are_those_of_a_cpu() -> None:
     canvases, crops = make_canvases(0), draw(0)
 
