@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from core.inference.compute_threads import computing_on, use_cores
 from core.inference.predicted import PicturePrediction, Predicted
 from core.inference.predictor import Predictor
 
@@ -22,13 +23,25 @@ class _Waiting(NamedTuple):
 class Batcher:
     """No batch waits for company: while all threads compute the next one gathers, so a single client loses no time.
 
-    Models take turns. What waits is shared out among the threads that are idle.
+    Models take turns. What waits is shared out among the threads that are idle. A batch that is alone has all cores
+    that nobody else uses.
     """
 
-    def __init__(self, *, max_batch: int, num_threads: int) -> None:
+    def __init__(
+        self,
+        *,
+        max_batch: int,
+        num_threads: int,
+        cores_a_batch: int = 1,
+        count_idle_cores: Callable[[], int] = lambda: 1,
+    ) -> None:
         self._max_batch = max_batch
+        self._num_threads = num_threads
         self._idle = num_threads
-        self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="predict")
+        self._count_idle_cores = count_idle_cores
+        self._threads = _make_threads(num_threads, cores=cores_a_batch)
+        # Always the same thread: were several to use many cores, OpenMP would let the helpers of each sleep too soon.
+        self._lone_thread = _make_threads(1, cores=cores_a_batch)
         self._waiting: dict[Predictor, deque[_Waiting]] = {}  # whose turn it is stands first
         self._batches: set[asyncio.Task[None]] = set()
 
@@ -47,6 +60,7 @@ class Batcher:
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
+        self._lone_thread.shutdown(cancel_futures=True)
 
     def _start_batches(self) -> None:
         while self._waiting and self._idle:
@@ -73,11 +87,23 @@ class Batcher:
     async def _compute(self, predictor: Predictor, batch: list[_Waiting]) -> None:
         loop = asyncio.get_running_loop()
         pixels = np.stack([one.pixels for one in batch])
-        computed = loop.run_in_executor(self._threads, predictor.predict, pixels)
+        is_alone = not self._waiting and self._idle == self._num_threads - 1
+        if is_alone:
+            computed = loop.run_in_executor(self._lone_thread, self._predict_alone, predictor, pixels)
+        else:
+            computed = loop.run_in_executor(self._threads, predictor.predict, pixels)
         await asyncio.wait({computed})
         _tell([one.answer for one in batch], computed)
         self._idle += 1
         self._start_batches()
+
+    def _predict_alone(self, predictor: Predictor, pixels: NDArray[np.uint8]) -> Predicted:
+        with computing_on(self._count_idle_cores()):
+            return predictor.predict(pixels)
+
+
+def _make_threads(count: int, *, cores: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="predict", initializer=use_cores, initargs=(cores,))
 
 
 def _tell(answers: list[asyncio.Future[PicturePrediction]], computed: asyncio.Future[Predicted]) -> None:

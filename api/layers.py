@@ -1,10 +1,11 @@
 """The ASGI layers around the finished app: request id outermost, then key, scope and body size, before any parsing."""
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -21,6 +22,8 @@ from core.ids import make_id
 from core.keys import Principal, hash_secret
 
 log = structlog.get_logger()
+
+Outcome = TypeVar("Outcome")
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/openapi.json", "/docs"})
 ADMIN_PATHS = re.compile(r"^/(metrics|workers|keys)(/|$)")
@@ -97,7 +100,7 @@ class GateLayer:
         self._limits = limits
         self._picture_gate = picture_gate
         self._max_remembered = max_remembered
-        self._projects: dict[str, str] = {}  # by the hash of a key that was valid when it last asked
+        self._remembered: dict[str, Principal] = {}  # by the hash of a key that was valid when it last asked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
@@ -114,34 +117,49 @@ class GateLayer:
         await self._run_limited(scope, receive, send, limit)
 
     async def _admit(self, scope: Scope, headers: Headers) -> None:
-        """Key, scope, room, rate; requests that come at a time with one key look it up together."""
+        """Key, scope, room, rate; requests that come at a time with one key look it up together.
+
+        Who is remembered is counted while the key is looked up, which is good for a refusal and never for an admission.
+        """
         secret = _read_key(headers)
         key_hash = hash_secret(secret)
         is_predict = PREDICT_PATHS.match(scope["path"]) is not None
-        if is_predict and (project_id := self._projects.get(key_hash)):
-            self._picture_gate.require_room(project_id)  # refusals are many, so they ask no database
-        principal = await self._authenticate_and_remember(secret, key_hash=key_hash)
+        remembered = self._remembered.get(key_hash)
+        if is_predict and remembered is not None:
+            self._picture_gate.require_room(remembered.project_id)  # refusals are many, so they ask no database
+        found, counted = await asyncio.gather(
+            self._authenticate_and_remember(secret, key_hash=key_hash),
+            self._count(remembered, scope),
+            return_exceptions=True,
+        )
+        principal = _return_or_raise(found)
         needed = _needed_scope(scope["method"], scope["path"])
         if needed not in principal.scopes:
             raise ForbiddenError("scope_missing", f"the key lacks the scope '{needed}'", hint="use a key that has it")
         if is_predict:
             self._picture_gate.require_room(principal.project_id)
-        if (rate := principal.requests_per_second) is not None:
-            is_upload = brings_upload(scope)
-            await run_in_threadpool(self._limiter.require, principal.project_id, rate, is_upload=is_upload)
+        if principal == remembered:
+            _return_or_raise(counted)
+        else:
+            await self._count(principal, scope)
         scope["state"]["principal"] = principal
 
     async def _authenticate_and_remember(self, secret: str, *, key_hash: str) -> Principal:
-        """What is remembered, its project, is good for a refusal and never for an admission."""
         try:
             principal: Principal = await self._look_ups.read(secret, partial(self._authenticate, secret))
         except UnauthenticatedError:
-            self._projects.pop(key_hash, None)
+            self._remembered.pop(key_hash, None)
             raise
-        if len(self._projects) >= self._max_remembered and key_hash not in self._projects:
-            self._projects.clear()
-        self._projects[key_hash] = principal.project_id
+        if len(self._remembered) >= self._max_remembered and key_hash not in self._remembered:
+            self._remembered.clear()
+        self._remembered[key_hash] = principal
         return principal
+
+    async def _count(self, principal: Principal | None, scope: Scope) -> None:
+        """Raises RateLimitedError for a request too many."""
+        if principal is not None and (rate := principal.requests_per_second) is not None:
+            is_upload = brings_upload(scope)
+            await run_in_threadpool(self._limiter.require, principal.project_id, rate, is_upload=is_upload)
 
     async def _run_limited(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         """An over-long body ends the stream, and whatever the app answers then is replaced by a 413."""
@@ -173,6 +191,12 @@ class GateLayer:
                 raise
         if refused and not replaced:
             await render(_too_large(limit), scope)(scope, receive, send)
+
+
+def _return_or_raise(outcome: Outcome | BaseException) -> Outcome:
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
 
 
 def _read_key(headers: Headers) -> str:

@@ -26,12 +26,15 @@ from api.query import refuse_unknown_parameters
 from api.routes import datasets, jobs, keys, models, operations, predictions, previews, samples, uploads
 from api.run_watch import RunWatch
 from api.schemas.common import Problem
+from api.servable_models import ServableModels
 from api.services import Services
 from api.shared_reads import SharedReads
 from api.unread_bodies import UnreadBodyLayer
-from core.db.session import SessionFactory, make_engine, make_lookup_session_factory, make_session_factory
+from core.db.lookups import Lookups
+from core.db.session import make_engine, make_session_factory
 from core.dispatch import Dispatcher
 from core.health import Probes, list_checks
+from core.idle_cores import count_idle_cores
 from core.keys import Principal, authenticate
 from core.log import configure_logging
 from core.quotas import Quotas
@@ -51,7 +54,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
 
 
 def add_layers(
-    app: FastAPI, settings: Settings, lookups: SessionFactory, limiter: RateLimiter, picture_gate: PictureGate
+    app: FastAPI, settings: Settings, lookups: Lookups, limiter: RateLimiter, picture_gate: PictureGate
 ) -> ASGIApp:
     """What every request passes before its route."""
     limits = BodyLimits(
@@ -75,14 +78,16 @@ def _make_services(settings: Settings) -> Services:
     sessions = make_session_factory(engine)
     storage = Storage.from_settings(settings, IMPATIENT)
     dispatcher = Dispatcher(settings.broker_url.get_secret_value())
+    lookups = Lookups(settings.database_url.get_secret_value())
+    shared_reads = SharedReads()
     return Services(
         settings=settings,
         engine=engine,
         sessions=sessions,
-        lookups=make_lookup_session_factory(engine),
+        lookups=lookups,
         session_slots=asyncio.Semaphore(settings.database_pool_size),
         run_watch=RunWatch(sessions),
-        shared_reads=SharedReads(),
+        shared_reads=shared_reads,
         storage=storage,
         dispatcher=dispatcher,
         quotas=Quotas.from_settings(settings),
@@ -91,10 +96,16 @@ def _make_services(settings: Settings) -> Services:
         decode_pool=DecodePool.from_settings(settings),
         picture_gate=PictureGate(max_pictures=settings.predict_waiting_images),
         picture_fetcher=PictureFetcher.from_settings(settings),
+        servable_models=ServableModels(lookups, shared_reads),
         model_cache=ModelCache(
             capacity_bytes=settings.model_cache_bytes,
             loader=ModelLoader(settings, sessions=sessions, storage=storage),
-            batcher=Batcher(max_batch=settings.predict_batch_size, num_threads=settings.simultaneous_predictions),
+            batcher=Batcher(
+                max_batch=settings.predict_batch_size,
+                num_threads=settings.simultaneous_predictions,
+                cores_a_batch=settings.predict_threads,
+                count_idle_cores=count_idle_cores,
+            ),
         ),
     )
 
@@ -112,6 +123,7 @@ def _make_fastapi(services: Services) -> FastAPI:
         services.picture_fetcher.close()
         services.dispatcher.close()
         services.rate_limiter.close()
+        services.lookups.close()
         services.engine.dispose()
 
     app = FastAPI(
@@ -138,6 +150,5 @@ def _get_document(app: FastAPI) -> Document:
     return app.openapi_schema
 
 
-def _authenticate(lookups: SessionFactory, requests_per_second: int | None, secret: str) -> Principal:
-    with lookups() as session:
-        return authenticate(session, secret, requests_per_second=requests_per_second)
+def _authenticate(lookups: Lookups, requests_per_second: int | None, secret: str) -> Principal:
+    return lookups.read(partial(authenticate, secret=secret, requests_per_second=requests_per_second))

@@ -94,6 +94,11 @@ class ModelCache:
         """Whether this process would answer without loading it."""
         return model_id in self._models
 
+    def get_card(self, model_id: str) -> ModelCard | None:
+        """Of a model that is loaded."""
+        model = self._models.get(model_id)
+        return None if model is None else model.card
+
     def discard(self, model_id: str) -> None:
         """Forgets a deleted model; requests that use it still finish."""
         self._models.pop(model_id, None)

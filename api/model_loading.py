@@ -8,6 +8,7 @@ import torch
 from api.model_files import ModelFiles
 from core import models
 from core.db.session import SessionFactory
+from core.inference.compute_threads import use_cores
 from core.inference.freed_memory import give_back_freed_memory, keep_freed_memory
 from core.inference.gpu_memory import limit_gpu_memory
 from core.inference.model_card import ModelCard
@@ -40,7 +41,7 @@ class ModelLoader:
             find_living=self._find_living,
         )
         limit_gpu_memory(self._device, share=settings.predict_gpu_memory_share)
-        torch.set_num_threads(settings.predict_threads)
+        self._cores = settings.predict_threads
         keep_freed_memory()
 
     def find(self, model_id: str) -> FoundModel:
@@ -52,6 +53,7 @@ class ModelLoader:
 
     def load(self, found: FoundModel) -> Predictor:
         with self._files.opened(found.id, sha256=found.sha256) as path, self._building:
+            use_cores(self._cores)
             give_back_freed_memory()  # that of models which made room for this one
             try:
                 predictor = Predictor.load(path, found.card, device=self._device, precision=self._precision)

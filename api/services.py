@@ -14,7 +14,9 @@ from api.model_cache import ModelCache
 from api.picture_fetcher import PictureFetcher
 from api.picture_gate import PictureGate
 from api.run_watch import RunWatch
+from api.servable_models import ServableModels
 from api.shared_reads import SharedReads
+from core.db.lookups import Lookups
 from core.db.session import SessionFactory
 from core.dispatch import Dispatcher
 from core.health import Probes
@@ -28,7 +30,7 @@ class Services:
     settings: Settings
     engine: Engine
     sessions: SessionFactory
-    lookups: SessionFactory  # for single statements
+    lookups: Lookups
     session_slots: asyncio.Semaphore  # of requests that keep a session from one thread to the next
     run_watch: RunWatch
     shared_reads: SharedReads
@@ -40,6 +42,7 @@ class Services:
     decode_pool: DecodePool
     picture_gate: PictureGate
     picture_fetcher: PictureFetcher
+    servable_models: ServableModels
     model_cache: ModelCache
 
     @contextmanager

@@ -7,7 +7,7 @@ from api.errors import add_error_handlers
 from api.limits import RateLimiter
 from api.main import add_layers
 from api.picture_gate import PictureGate
-from core.db.session import make_engine, make_lookup_session_factory
+from core.db.lookups import Lookups
 from core.log import configure_logging
 from core.settings import Settings
 
@@ -15,10 +15,10 @@ from core.settings import Settings
 def create_app() -> ASGIApp:
     settings = Settings()
     configure_logging(settings.log_level)
-    engine = make_engine(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
+    lookups = Lookups(settings.database_url.get_secret_value())
     limiter = RateLimiter(settings.broker_url.get_secret_value())
     gate = PictureGate(max_pictures=settings.predict_waiting_images)
-    return add_layers(_make_fastapi(), settings, make_lookup_session_factory(engine), limiter, gate)
+    return add_layers(_make_fastapi(), settings, lookups, limiter, gate)
 
 
 def _make_fastapi() -> FastAPI:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from cli.commands import make_api_command
+from cli.commands import make_api_command, make_api_environment
 from cli.environment import make_environment
 from cli.home import Home
 from cli.ports import LOOPBACK, find_free_port
@@ -64,7 +64,7 @@ def serve_api(
     }
     process = subprocess.Popen(
         make_api_command(host=LOOPBACK, port=port, log_level="warning"),
-        env=whole_environment,
+        env=make_api_environment(whole_environment),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -11,7 +11,7 @@ import httpx
 from rich.console import Console
 
 from cli.bundled_backbone import BUNDLED_NAME, find_bundled_weights
-from cli.commands import make_api_command, make_worker_command
+from cli.commands import make_api_command, make_api_environment, make_worker_command
 from cli.database import transaction
 from cli.environment import make_environment, write_environment
 from cli.errors import LocalStackError
@@ -72,7 +72,7 @@ class LocalStack:
             make_api_command(host=LOOPBACK, port=self.port, log_level=log_level),
             home=home,
             log_name="api",
-            environment=self._environment,
+            environment=make_api_environment(self._environment),
             grace_seconds=7.0,
         )
         self.workers = [

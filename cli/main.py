@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from cli import backbones, keys, quotas
-from cli.commands import become, make_api_command, make_worker_command
+from cli.commands import become, make_api_command, make_api_environment, make_worker_command
 from cli.demo_command import run_demo
 from cli.doctor import diagnose
 from cli.environment import load_settings
@@ -56,7 +56,8 @@ def up(
 def serve(home: HomeOption = Path(".bitune")) -> None:
     """Run the API alone; where its servers are is set by BITUNE_* variables."""
     settings = load_settings(home)
-    become(make_api_command(host=settings.host, port=settings.port, log_level=settings.log_level))
+    command = make_api_command(host=settings.host, port=settings.port, log_level=settings.log_level)
+    become(command, make_api_environment(os.environ))
 
 
 @app.command()

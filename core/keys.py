@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, get_args
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, bindparam, case, func, literal, select, update
 from sqlalchemy.orm import Session
 
+from core.db.session import Connected
 from core.db.tables import Key, Project
 from core.db.tenant_tables import ProjectQuota
 from core.errors import InvalidInputError, NotFoundError, UnauthenticatedError
@@ -91,18 +92,18 @@ def create_key(
     return NewKey(id=key.id, secret=secret)
 
 
-def authenticate(session: Session, secret: str, *, requests_per_second: int | None = None) -> Principal:
+def authenticate(connected: Connected, secret: str, *, requests_per_second: int | None = None) -> Principal:
     """256 random bits need no slow hash: the index on their SHA-256 is the look-up. Nothing is cached.
 
     `requests_per_second` is that of a project without a quota of its own.
     """
     asked = {"secret_sha256": hash_secret(secret), "requests_per_second": requests_per_second}
-    key = session.execute(_select_key(), asked).one_or_none()
+    key = connected.execute(_select_key(), asked).one_or_none()
     if key is None:
         raise _unknown_key()
     _refuse_if_over(is_revoked=key.is_revoked, is_expired=key.is_expired)
     if key.was_idle:
-        _record_use(session, key.id)
+        _record_use(connected, key.id)
     return Principal(key.id, key.project_id, frozenset(key.scopes), key.requests_per_second)
 
 
@@ -188,10 +189,10 @@ def _was_idle() -> ColumnElement[bool]:
     return func.coalesce(Key.last_used_at < idle_since, True)
 
 
-def _record_use(session: Session, key_id: str) -> None:
+def _record_use(connected: Connected, key_id: str) -> None:
     """Of many requests at once one writes, and none waits for it."""
     free = select(Key.id).where(Key.id == key_id, _was_idle()).with_for_update(key_share=True, skip_locked=True)
-    session.execute(
+    connected.execute(
         update(Key).where(Key.id == free.scalar_subquery()).values(last_used_at=func.clock_timestamp()),
         execution_options={"synchronize_session": False},
     )

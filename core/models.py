@@ -1,11 +1,13 @@
 """Use cases of models: what a job left behind and predict serves."""
 
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Select, String, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from core import deletions
+from core.db.session import Connected
 from core.db.tables import Job, Model, Run
 from core.errors import ConflictError, NotFoundError
 from core.inference.model_card import Parity
@@ -55,17 +57,12 @@ def get_model(session: Session, project_id: str, model_id: str) -> Model:
     return model
 
 
-def find_servable(session: Session, project_id: str, reference: str) -> str:
+def find_servable(connected: Connected, project_id: str, reference: str) -> str:
     """The id of the model that `reference` names by its own or by its finished job's."""
-    model_id = session.scalars(
-        select(Model.id).where(
-            Model.project_id == project_id,
-            or_(Model.id == reference, Model.job_id == reference),
-            Model.deleted_at.is_(None),
-        )
-    ).one_or_none()
+    named = {"project_id": project_id, "reference": reference}
+    model_id = connected.execute(_select_servable(), named).scalar_one_or_none()
     if model_id is None:
-        _explain_missing(session, project_id, reference)
+        _explain_missing(connected, project_id, reference)
         raise _missing(reference)
     return model_id
 
@@ -120,8 +117,19 @@ def delete_model(session: Session, project_id: str, model_id: str) -> None:
     deletions.schedule(session, model_prefix(model.id))
 
 
-def _explain_missing(session: Session, project_id: str, reference: str) -> None:
-    status = session.scalar(
+@cache
+def _select_servable() -> Select[str]:
+    """Made once: every request to predict asks it."""
+    reference = bindparam("reference", type_=String)
+    return select(Model.id).where(
+        Model.project_id == bindparam("project_id"),
+        or_(Model.id == reference, Model.job_id == reference),
+        Model.deleted_at.is_(None),
+    )
+
+
+def _explain_missing(connected: Connected, project_id: str, reference: str) -> None:
+    status = connected.scalar(
         select(Run.status)
         .join(Job, Job.run_id == Run.id)
         .where(Job.project_id == project_id, Job.id == reference, Job.deleted_at.is_(None))

@@ -1,7 +1,9 @@
 """Predict: one function behind two routes."""
 
+import asyncio
 import time
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Path, Query, Request
 
@@ -13,7 +15,6 @@ from api.predict_rendering import DEFAULT_TOP_K, Asked, Renderer
 from api.schemas.common import Problem
 from api.schemas.predictions import COVERAGE_HELP, Coverage, PredictOut, TopK
 from api.services import Services
-from core import models
 from core.errors import InvalidInputError
 from core.images import ImageError
 from core.inference.preprocessing import Preprocessing
@@ -86,36 +87,55 @@ async def _predict(
 async def _answer(
     services: Services, principal: Principal, reference: str, body: PredictBody, asked: Asked
 ) -> PredictOut:
-    model_id = await _find_model(services, principal.project_id, reference)
+    model_id, early = await asyncio.gather(
+        services.servable_models.find(principal.project_id, reference),
+        _decode_early(services, principal.project_id, reference, body),
+    )
     began_at = time.perf_counter()
     contents = await services.picture_fetcher.fetch_many(body.images, principal.project_id)
     fetched_at = time.perf_counter()
     async with services.model_cache.use(model_id) as loaded:
         renderer = Renderer(loaded.card, asked)
         loaded_at = time.perf_counter()
-        decoded = await _decode(services, contents, loaded.card.preprocessing)
+        decoded = early.get(model_id) or await _decode(services, contents, loaded.card.preprocessing)
         decoded_at = time.perf_counter()
-        predictions = await loaded.predict([item.pixels for item in decoded if isinstance(item, DecodedImage)])
+        predictions = await loaded.predict([item.pixels for item in decoded.items if isinstance(item, DecodedImage)])
         answered_at = time.perf_counter()
     return PredictOut(
         model_id=model_id,
-        predictions=renderer.render(decoded, predictions),
+        predictions=renderer.render(decoded.items, predictions),
         timing_ms={
             "fetch": _to_ms(fetched_at - began_at),
             "load": _to_ms(loaded_at - fetched_at),
-            "decode": _to_ms(decoded_at - loaded_at),
+            "decode": _to_ms(decoded.seconds),
             "model": _to_ms(answered_at - decoded_at),
         },
     )
 
 
-async def _decode(
-    services: Services, contents: list[bytes | FetchError], preprocessing: Preprocessing
-) -> list[DecodedImage | ImageError | FetchError]:
+class _Decoded(NamedTuple):
     """In the order given; what was not fetched stays in its place."""
+
+    items: list[DecodedImage | ImageError | FetchError]
+    seconds: float
+
+
+async def _decode_early(services: Services, project_id: str, reference: str, body: PredictBody) -> dict[str, _Decoded]:
+    """By the model that the request named last time, while it is looked up: if it is loaded and nothing is fetched."""
+    model_id = services.servable_models.recall(project_id, reference)
+    card = None if model_id is None else services.model_cache.get_card(model_id)
+    contents = [image for image in body.images if isinstance(image, bytes)]
+    if model_id is None or card is None or len(contents) < len(body.images):
+        return {}
+    return {model_id: await _decode(services, contents, card.preprocessing)}
+
+
+async def _decode(services: Services, contents: Sequence[bytes | FetchError], preprocessing: Preprocessing) -> _Decoded:
+    began_at = time.perf_counter()
     fetched = [content for content in contents if isinstance(content, bytes)]
     decoded = iter(await services.decode_pool.decode_many(fetched, preprocessing))
-    return [content if isinstance(content, FetchError) else next(decoded) for content in contents]
+    items = [content if isinstance(content, FetchError) else next(decoded) for content in contents]
+    return _Decoded(items, time.perf_counter() - began_at)
 
 
 def _choose_model(named: str | None, body: PredictBody) -> str:
@@ -128,16 +148,6 @@ def _choose_model(named: str | None, body: PredictBody) -> str:
             param="model",
         )
     return reference
-
-
-async def _find_model(services: Services, project_id: str, reference: str) -> str:
-    """Asked for every request, so that a deleted model is gone at once; those that ask at a time ask together."""
-
-    def find() -> str:
-        with services.lookups() as session:
-            return models.find_servable(session, project_id, reference)
-
-    return await services.shared_reads.read(("servable", project_id, reference), find)
 
 
 def _to_ms(seconds: float) -> float:

@@ -1,14 +1,16 @@
 """Engines and sessions, made at the edges and passed in."""
 
 import psycopg
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 SessionFactory = sessionmaker[Session]
+Connected = Session | Connection  # what executes statements
 NUL_STATES = {None, "22021", "22P05"}  # the driver itself, the server of a text, the server of JSON
 DATABASE_OUTAGES = (OperationalError, PoolTimeoutError)  # what is raised while the database is away
+LOOKUP_CONNECTIONS = 4
 
 _CONNECT_ARGS = {
     "connect_timeout": 5,
@@ -41,9 +43,18 @@ def make_session_factory(engine: Engine) -> SessionFactory:
     return sessionmaker(engine, expire_on_commit=False)
 
 
-def make_lookup_session_factory(engine: Engine) -> SessionFactory:
-    """For single statements that every request makes: each is its own transaction, two round trips less."""
-    return sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False)
+def make_lookup_engine(database_url: str) -> Engine:
+    """For `core.db.lookups`: each statement is its own transaction, and nothing is sent but it."""
+    return create_engine(
+        database_url,
+        isolation_level="AUTOCOMMIT",
+        pool_size=LOOKUP_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_reset_on_return=None,
+        connect_args=_CONNECT_ARGS,
+        hide_parameters=True,
+    )
 
 
 def is_about_nul(error: DataError) -> bool:

@@ -4,6 +4,7 @@ from typing import cast
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from api.batching import Batcher
@@ -18,12 +19,14 @@ class Network:
 
     def __init__(self, *, batches: list[list[int]] | None = None) -> None:
         self.batches = [] if batches is None else batches
+        self.cores: list[int] = []
         self.release = threading.Event()
         self.release.set()
 
     def predict(self, pixels: Pixels) -> Predicted:
         values = pixels[:, 0, 0, 0].tolist()
         self.batches.append(values)
+        self.cores.append(torch.get_num_threads())
         assert self.release.wait(10)
         if 255 in values:
             raise ValueError("no picture")
@@ -132,3 +135,30 @@ def test_of_a_request_that_failed_nothing_more_is_computed() -> None:
     network = Network()
     asyncio.run(run())
     assert [2] not in network.batches
+
+
+def test_batch_that_is_alone_has_all_idle_cores() -> None:
+    async def run(*values: int) -> list[int]:
+        batcher, network = Batcher(max_batch=4, num_threads=2, count_idle_cores=lambda: 2), Network()
+        await ask(batcher, network, *values)
+        batcher.close()
+        return network.cores
+
+    assert asyncio.run(run(1)) == [2]
+    assert asyncio.run(run(1, 2)) == [1, 1]
+
+
+def test_batch_beside_another_has_its_own_core() -> None:
+    async def run() -> None:
+        batcher = Batcher(max_batch=4, num_threads=2, count_idle_cores=lambda: 2)
+        first = await begin(batcher, slow, 1)
+        second = await begin(batcher, slow, 2)
+        slow.release.set()
+        await asyncio.gather(first, second)
+        await ask(batcher, slow, 3)
+        batcher.close()
+
+    slow = Network()
+    slow.release.clear()
+    asyncio.run(run())
+    assert slow.cores == [2, 1, 2]

@@ -168,7 +168,7 @@ def test_crowd_of_pollers_is_answered(client: httpx.Client, dataset_id: str, pat
     url = path.format(job_id=job_id)
 
     with ThreadPoolExecutor(100) as pool:
-        answers = list(pool.map(lambda _: client.get(url).status_code, range(300)))
+        answers = list(pool.map(lambda _: client.get(url, timeout=60).status_code, range(300)))
 
     assert set(answers) == {200}
 

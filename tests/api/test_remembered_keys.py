@@ -8,10 +8,11 @@ from sqlalchemy.orm import Session
 from starlette.responses import PlainTextResponse
 
 from api.layers import BodyLimits, GateLayer, RequestIdLayer
-from api.limits import RateLimiter
+from api.limits import BURST_SECONDS, RateLimiter
 from api.picture_gate import PictureGate
 from core.db.session import SessionFactory
 from core.keys import NewKey, Principal, authenticate, create_key, ensure_project, revoke_key
+from core.quotas import QuotaName, set_quota
 
 
 class World:
@@ -40,6 +41,10 @@ class World:
         async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
             answer = await client.post("/predict", headers={"Authorization": f"Bearer {secret}"})
         return answer.status_code
+
+    def allow(self, requests_per_second: int) -> None:
+        with self._sessions.begin() as session:
+            set_quota(session, self.project_id, QuotaName.REQUESTS_PER_SECOND, requests_per_second)
 
     def revoke(self) -> None:
         with self._sessions.begin() as session:
@@ -105,3 +110,31 @@ def test_memory_of_keys_is_bounded(sessions: SessionFactory, limiter: RateLimite
 
     asyncio.run(ask())
     assert world.look_ups == 3
+
+
+def test_request_of_a_known_key_is_counted_once(world: World) -> None:
+    async def ask() -> list[int]:
+        return [await world.ask(world.key.secret) for _ in range(BURST_SECONDS + 1)]
+
+    world.allow(1)
+    assert asyncio.run(ask()) == [200] * BURST_SECONDS + [429]
+
+
+def test_new_quota_holds_for_the_next_request(world: World) -> None:
+    async def ask() -> list[int]:
+        statuses = [await world.ask(world.key.secret)]
+        world.allow(0)
+        return [*statuses, await world.ask(world.key.secret)]
+
+    world.allow(1000)
+    assert asyncio.run(ask()) == [200, 429]
+
+
+def test_revoked_key_is_told_so_also_when_its_project_sent_too_much(world: World) -> None:
+    async def ask() -> list[int]:
+        statuses = [await world.ask(world.key.secret) for _ in range(BURST_SECONDS + 1)]
+        world.revoke()
+        return [*statuses[-1:], await world.ask(world.key.secret)]
+
+    world.allow(1)
+    assert asyncio.run(ask()) == [429, 401]

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy.orm import Session
 from typer.testing import CliRunner, Result
 
+from cli.commands import BRIEF_SPINS, make_api_environment
 from cli.environment import make_environment
 from cli.main import app
 from core.db.session import SessionFactory
@@ -113,3 +114,11 @@ def test_backbone_without_a_source_is_refused(environment: dict[str, str]) -> No
 def test_missing_settings_are_named(tmp_path: Path) -> None:
     result = run({"BITUNE_HOME": str(tmp_path)}, "keys", "create", "--name", "ci")
     assert "BITUNE_DATABASE_URL" in result.stderr
+
+
+def test_threads_of_the_api_spin_briefly_unless_the_operator_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert make_api_environment({"A": "b"}) == {**BRIEF_SPINS, "A": "b"}
+
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert make_api_environment({"A": "b"}) == {"GOMP_SPINCOUNT": "7", "A": "b"}
