@@ -14,6 +14,8 @@ from core.inference.compute_threads import computing_on, use_cores
 from core.inference.predicted import PicturePrediction, Predicted
 from core.inference.predictor import Predictor
 
+MOST_CORES = 8  # for a batch that is alone: what more of them bring was not measured
+
 
 class _Waiting(NamedTuple):
     pixels: NDArray[np.uint8]  # (S, S, 3)
@@ -23,8 +25,8 @@ class _Waiting(NamedTuple):
 class Batcher:
     """No batch waits for company: while all threads compute the next one gathers, so a single client loses no time.
 
-    Models take turns. What waits is shared out among the threads that are idle. A batch that is alone has all cores
-    that nobody else uses.
+    Models take turns. What waits is shared out among the threads that are idle. A batch that is alone has the cores
+    that nobody else uses, unless each batch has several anyway.
     """
 
     def __init__(
@@ -41,7 +43,7 @@ class Batcher:
         self._count_idle_cores = count_idle_cores
         self._threads = _make_threads(num_threads, cores=cores_a_batch)
         # Always the same thread: were several to use many cores, OpenMP would let the helpers of each sleep too soon.
-        self._lone_thread = _make_threads(1, cores=cores_a_batch)
+        self._lone_thread = _make_threads(1, cores=1) if cores_a_batch == 1 else self._threads
         self._waiting: dict[Predictor, deque[_Waiting]] = {}  # whose turn it is stands first
         self._batches: set[asyncio.Task[None]] = set()
 
@@ -88,7 +90,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         pixels = np.stack([one.pixels for one in batch])
         is_alone = not self._waiting and self._idle == self._num_threads - 1
-        if is_alone:
+        if is_alone and self._lone_thread is not self._threads:
             computed = loop.run_in_executor(self._lone_thread, self._predict_alone, predictor, pixels)
         else:
             computed = loop.run_in_executor(self._threads, predictor.predict, pixels)
@@ -98,8 +100,13 @@ class Batcher:
         self._start_batches()
 
     def _predict_alone(self, predictor: Predictor, pixels: NDArray[np.uint8]) -> Predicted:
-        with computing_on(self._count_idle_cores()):
+        with computing_on(_choose_cores(self._count_idle_cores())):
             return predictor.predict(pixels)
+
+
+def _choose_cores(idle: int) -> int:
+    """A power of two: for each number oneDNN prepares all layers anew."""
+    return min(MOST_CORES, 1 << (idle.bit_length() - 1))
 
 
 def _make_threads(count: int, *, cores: int) -> ThreadPoolExecutor:

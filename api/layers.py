@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import render
 from api.limits import RateLimiter
 from api.picture_gate import PictureGate
+from api.remembered import Remembered
 from api.shared_reads import SharedReads
 from core.errors import BituneError, ForbiddenError, TooLargeError, UnauthenticatedError
 from core.ids import make_id
@@ -23,14 +24,11 @@ from core.keys import Principal, hash_secret
 
 log = structlog.get_logger()
 
-Outcome = TypeVar("Outcome")
-
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/openapi.json", "/docs"})
 ADMIN_PATHS = re.compile(r"^/(metrics|workers|keys)(/|$)")
 PREDICT_PATHS = re.compile(r"^(/predict|/models/[^/]+/predict)$")
 UPLOAD_PATHS = re.compile(r"^/uploads(/|$)")  # what is read there are URLs that write
 LOOK_UP_THREADS = 8
-MAX_REMEMBERED = 1000  # keys
 CLIENT_GONE = 499  # in the log alone, as nginx writes it
 UPLOAD_OVERHEAD_BYTES = 1024**2  # boundaries and fields around the file
 
@@ -91,7 +89,6 @@ class GateLayer:
         limiter: RateLimiter,
         limits: BodyLimits,
         picture_gate: PictureGate,
-        max_remembered: int = MAX_REMEMBERED,
     ) -> None:
         self._app = app
         self._authenticate = authenticate
@@ -99,8 +96,7 @@ class GateLayer:
         self._limiter = limiter
         self._limits = limits
         self._picture_gate = picture_gate
-        self._max_remembered = max_remembered
-        self._remembered: dict[str, Principal] = {}  # by the hash of a key that was valid when it last asked
+        self._remembered: Remembered[str, Principal] = Remembered()  # by the hash of a key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
@@ -119,45 +115,45 @@ class GateLayer:
     async def _admit(self, scope: Scope, headers: Headers) -> None:
         """Key, scope, room, rate; requests that come at a time with one key look it up together.
 
-        Who is remembered is counted while the key is looked up, which is good for a refusal and never for an admission.
+        The request of a remembered key is counted while the key is looked up; only what is found then admits it.
         """
         secret = _read_key(headers)
         key_hash = hash_secret(secret)
-        is_predict = PREDICT_PATHS.match(scope["path"]) is not None
-        remembered = self._remembered.get(key_hash)
-        if is_predict and remembered is not None:
-            self._picture_gate.require_room(remembered.project_id)  # refusals are many, so they ask no database
-        found, counted = await asyncio.gather(
-            self._authenticate_and_remember(secret, key_hash=key_hash),
-            self._count(remembered, scope),
-            return_exceptions=True,
-        )
-        principal = _return_or_raise(found)
-        needed = _needed_scope(scope["method"], scope["path"])
-        if needed not in principal.scopes:
-            raise ForbiddenError("scope_missing", f"the key lacks the scope '{needed}'", hint="use a key that has it")
-        if is_predict:
-            self._picture_gate.require_room(principal.project_id)
-        if principal == remembered:
-            _return_or_raise(counted)
-        else:
-            await self._count(principal, scope)
+        remembered = self._remembered.recall(key_hash)
+        if remembered is not None:
+            self._require_room(remembered, scope)  # refusals are many, so they ask no database
+        counting = asyncio.create_task(self._count_early(remembered, scope))
+        counting.add_done_callback(_note_error)
+        try:
+            principal = await self._authenticate_and_remember(secret, key_hash=key_hash)
+            _require_scope(principal, scope)
+            self._require_room(principal, scope)
+            await (counting if principal == remembered else self._count(principal, scope))
+        finally:
+            counting.cancel()
         scope["state"]["principal"] = principal
 
     async def _authenticate_and_remember(self, secret: str, *, key_hash: str) -> Principal:
         try:
             principal: Principal = await self._look_ups.read(secret, partial(self._authenticate, secret))
         except UnauthenticatedError:
-            self._remembered.pop(key_hash, None)
+            self._remembered.forget(key_hash)
             raise
-        if len(self._remembered) >= self._max_remembered and key_hash not in self._remembered:
-            self._remembered.clear()
-        self._remembered[key_hash] = principal
+        self._remembered.keep(key_hash, principal)
         return principal
 
-    async def _count(self, principal: Principal | None, scope: Scope) -> None:
+    def _require_room(self, principal: Principal, scope: Scope) -> None:
+        if PREDICT_PATHS.match(scope["path"]):
+            self._picture_gate.require_room(principal.project_id)
+
+    async def _count_early(self, remembered: Principal | None, scope: Scope) -> None:
+        """What will be refused for its scope is not counted."""
+        if remembered is not None and _needed_scope(scope["method"], scope["path"]) in remembered.scopes:
+            await self._count(remembered, scope)
+
+    async def _count(self, principal: Principal, scope: Scope) -> None:
         """Raises RateLimitedError for a request too many."""
-        if principal is not None and (rate := principal.requests_per_second) is not None:
+        if (rate := principal.requests_per_second) is not None:
             is_upload = brings_upload(scope)
             await run_in_threadpool(self._limiter.require, principal.project_id, rate, is_upload=is_upload)
 
@@ -193,10 +189,16 @@ class GateLayer:
             await render(_too_large(limit), scope)(scope, receive, send)
 
 
-def _return_or_raise(outcome: Outcome | BaseException) -> Outcome:
-    if isinstance(outcome, BaseException):
-        raise outcome
-    return outcome
+def _note_error(counted: asyncio.Task[None]) -> None:
+    """Where another refusal came first, nobody asks for this one."""
+    if not counted.cancelled():
+        counted.exception()
+
+
+def _require_scope(principal: Principal, scope: Scope) -> None:
+    needed = _needed_scope(scope["method"], scope["path"])
+    if needed not in principal.scopes:
+        raise ForbiddenError("scope_missing", f"the key lacks the scope '{needed}'", hint="use a key that has it")
 
 
 def _read_key(headers: Headers) -> str:

@@ -30,11 +30,11 @@ from api.servable_models import ServableModels
 from api.services import Services
 from api.shared_reads import SharedReads
 from api.unread_bodies import UnreadBodyLayer
+from core.cores import count_idle_cores
 from core.db.lookups import Lookups
 from core.db.session import make_engine, make_session_factory
 from core.dispatch import Dispatcher
 from core.health import Probes, list_checks
-from core.idle_cores import count_idle_cores
 from core.keys import Principal, authenticate
 from core.log import configure_logging
 from core.quotas import Quotas

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 # Between two layers OpenMP's threads spin while they wait for each other, by default for milliseconds. This is enough
 # for a picture that has all cores, and little for those who need a core next.
-BRIEF_SPINS = {"GOMP_SPINCOUNT": "10000"}
+API_SPINS = {"GOMP_SPINCOUNT": "10000"}
 
 
 def make_api_command(*, host: str, port: int, log_level: str) -> list[str]:
@@ -21,7 +21,7 @@ def make_api_command(*, host: str, port: int, log_level: str) -> list[str]:
 
 def make_api_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Beside what the process inherits; the operator's own value wins."""
-    return {name: os.environ.get(name, value) for name, value in BRIEF_SPINS.items()} | dict(environment)
+    return {name: os.environ.get(name, value) for name, value in API_SPINS.items()} | dict(environment)
 
 
 def make_worker_command(queue: str, *, log_level: str) -> list[str]:
@@ -35,4 +35,4 @@ def make_worker_command(queue: str, *, log_level: str) -> list[str]:
 
 def become(command: list[str], environment: Mapping[str, str] | None = None) -> NoReturn:
     """Replaces this process, so that signals reach the right one."""
-    os.execve(command[0], command, environment or os.environ)  # noqa: S606 - a list of our own, no shell
+    os.execve(command[0], command, os.environ if environment is None else environment)  # noqa: S606 - a list of our own, no shell

@@ -1,17 +1,12 @@
 """What the operator sets, from `BITUNE_*` environment variables; read once at the edge and passed down."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-
-def count_cores() -> int:
-    """That this process may use, where the system says so."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+from core.cores import count_cores
 
 
 def _read_limit(value: object) -> object:
@@ -137,7 +132,9 @@ class Settings(BaseSettings):
     model_files_bytes: int = Field(20 * 1024**3, description="Of the models' files that a host keeps")
     decode_workers: int = Field(2, ge=1, description="Processes that decode the pictures of predict requests")
     predict_threads: int = Field(
-        1, ge=1, description="Cores that compute one batch; as many batches are computed at once as there are cores for"
+        1,
+        ge=1,
+        description="Cores that compute one batch beside others; as many batches at once as there are cores for",
     )
     predict_batch_size: int = Field(16, ge=1, description="Pictures that go through a network together")
     predict_waiting_images: int = Field(

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Path, Query, Request
@@ -87,20 +88,22 @@ async def _predict(
 async def _answer(
     services: Services, principal: Principal, reference: str, body: PredictBody, asked: Asked
 ) -> PredictOut:
-    model_id, early = await asyncio.gather(
-        services.servable_models.find(principal.project_id, reference),
-        _decode_early(services, principal.project_id, reference, body),
-    )
-    began_at = time.perf_counter()
-    contents = await services.picture_fetcher.fetch_many(body.images, principal.project_id)
-    fetched_at = time.perf_counter()
-    async with services.model_cache.use(model_id) as loaded:
-        renderer = Renderer(loaded.card, asked)
-        loaded_at = time.perf_counter()
-        decoded = early.get(model_id) or await _decode(services, contents, loaded.card.preprocessing)
-        decoded_at = time.perf_counter()
-        predictions = await loaded.predict([item.pixels for item in decoded.items if isinstance(item, DecodedImage)])
-        answered_at = time.perf_counter()
+    async with _begin_decoding(services, principal.project_id, reference, body) as begun:
+        model_id = await services.servable_models.find(principal.project_id, reference)
+        began_at = time.perf_counter()
+        contents = await services.picture_fetcher.fetch_many(body.images, principal.project_id)
+        fetched_at = time.perf_counter()
+        async with services.model_cache.use(model_id) as loaded:
+            renderer = Renderer(loaded.card, asked)
+            loaded_at = time.perf_counter()
+            if begun is not None and begun.model_id == model_id:
+                decoded = await begun.task
+            else:
+                decoded = await _decode(services, contents, loaded.card.preprocessing)
+            decoded_at = time.perf_counter()
+            pixels = [item.pixels for item in decoded.items if isinstance(item, DecodedImage)]
+            predictions = await loaded.predict(pixels)
+            answered_at = time.perf_counter()
     return PredictOut(
         model_id=model_id,
         predictions=renderer.render(decoded.items, predictions),
@@ -120,14 +123,29 @@ class _Decoded(NamedTuple):
     seconds: float
 
 
-async def _decode_early(services: Services, project_id: str, reference: str, body: PredictBody) -> dict[str, _Decoded]:
-    """By the model that the request named last time, while it is looked up: if it is loaded and nothing is fetched."""
+class _Begun(NamedTuple):
+    """What is decoded for a model that was not looked up yet."""
+
+    model_id: str
+    task: asyncio.Task[_Decoded]
+
+
+@asynccontextmanager
+async def _begin_decoding(
+    services: Services, project_id: str, reference: str, body: PredictBody
+) -> AsyncIterator[_Begun | None]:
+    """For the model that the reference named last time, if it is loaded and no picture has to be fetched."""
     model_id = services.servable_models.recall(project_id, reference)
     card = None if model_id is None else services.model_cache.get_card(model_id)
     contents = [image for image in body.images if isinstance(image, bytes)]
     if model_id is None or card is None or len(contents) < len(body.images):
-        return {}
-    return {model_id: await _decode(services, contents, card.preprocessing)}
+        yield None
+        return
+    task = asyncio.create_task(_decode(services, contents, card.preprocessing))
+    try:
+        yield _Begun(model_id, task)
+    finally:
+        task.cancel()  # no effect on one that has ended
 
 
 async def _decode(services: Services, contents: Sequence[bytes | FetchError], preprocessing: Preprocessing) -> _Decoded:

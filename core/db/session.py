@@ -10,7 +10,7 @@ SessionFactory = sessionmaker[Session]
 Connected = Session | Connection  # what executes statements
 NUL_STATES = {None, "22021", "22P05"}  # the driver itself, the server of a text, the server of JSON
 DATABASE_OUTAGES = (OperationalError, PoolTimeoutError)  # what is raised while the database is away
-LOOKUP_CONNECTIONS = 4
+LOOKUP_CONNECTIONS = 12  # as many as threads of an API process look up at a time
 
 _CONNECT_ARGS = {
     "connect_timeout": 5,

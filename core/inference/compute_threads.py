@@ -19,7 +19,7 @@ def use_cores(count: int) -> None:
 def computing_on(num_cores: int) -> Iterator[None]:
     """For the block and the thread that enters it, at least as many as it has otherwise.
 
-    A part of torch, MKL, has one number for the whole process, which is why it is set back.
+    Set back, because a thread that is new to torch takes the number that was set last in the process.
     """
     before = torch.get_num_threads()
     if num_cores <= before:

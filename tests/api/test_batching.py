@@ -162,3 +162,24 @@ def test_batch_beside_another_has_its_own_core() -> None:
     slow.release.clear()
     asyncio.run(run())
     assert slow.cores == [2, 1, 2]
+
+
+def test_batches_with_several_cores_each_get_no_more() -> None:
+    async def run() -> list[int]:
+        batcher, network = Batcher(max_batch=4, num_threads=1, cores_a_batch=2, count_idle_cores=lambda: 4), Network()
+        await ask(batcher, network, 1)
+        batcher.close()
+        return network.cores
+
+    assert asyncio.run(run()) == [2]
+
+
+@pytest.mark.parametrize(("idle", "used"), [(1, 1), (3, 2), (4, 4), (7, 4), (64, 8)])
+def test_idle_cores_are_used_in_powers_of_two(idle: int, used: int) -> None:
+    async def run() -> list[int]:
+        batcher, network = Batcher(max_batch=4, num_threads=2, count_idle_cores=lambda: idle), Network()
+        await ask(batcher, network, 1)
+        batcher.close()
+        return network.cores
+
+    assert asyncio.run(run()) == [used]

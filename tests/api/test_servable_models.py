@@ -77,16 +77,6 @@ def test_deleted_model_is_neither_found_nor_remembered(world: World) -> None:
     asyncio.run(run())
 
 
-def test_memory_is_bounded(world: World) -> None:
-    async def run() -> None:
-        servable = ServableModels(world.lookups, SharedReads(), max_remembered=1)
-        await servable.find(world.project_id, world.model_id)
-        await servable.find(world.project_id, world.job_id)
-        assert servable.recall(world.project_id, world.model_id) is None
-
-    asyncio.run(run())
-
-
 def test_picture_that_is_decoded_early_gets_the_same_answer(client: httpx.Client, world: World) -> None:
     """From the second request on the model is known before it was looked up."""
     pictures = [encode(make_picture(seed, (40, 40))) for seed in (0, 1)]

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.orm import Session
 from typer.testing import CliRunner, Result
 
-from cli.commands import BRIEF_SPINS, make_api_environment
+from cli.commands import API_SPINS, make_api_environment
 from cli.environment import make_environment
 from cli.main import app
 from core.db.session import SessionFactory
@@ -118,7 +118,7 @@ def test_missing_settings_are_named(tmp_path: Path) -> None:
 
 def test_threads_of_the_api_spin_briefly_unless_the_operator_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    assert make_api_environment({"A": "b"}) == {**BRIEF_SPINS, "A": "b"}
+    assert make_api_environment({"A": "b"}) == {**API_SPINS, "A": "b"}
 
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
     assert make_api_environment({"A": "b"}) == {"GOMP_SPINCOUNT": "7", "A": "b"}

@@ -1,9 +1,10 @@
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from core.inference.compute_threads import computing_on
+from core.inference.compute_threads import computing_on, use_cores
 
 
 @pytest.fixture(autouse=True)
@@ -33,3 +34,11 @@ def test_nobody_gets_fewer_than_before() -> None:
 
     with computing_on(1):
         assert torch.get_num_threads() == 2
+
+
+def test_threads_keep_their_own_numbers() -> None:
+    """Also one that is new to torch while another computes on more."""
+    with ThreadPoolExecutor(1, initializer=use_cores, initargs=(1,)) as threads:
+        with computing_on(2):
+            number = threads.submit(torch.get_num_threads).result()
+        assert (number, torch.get_num_threads()) == (1, 1)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.idle_cores import count_idle_cores
-from core.settings import count_cores
+from core.cores import count_cores, count_idle_cores
 from tests.conditions import wait_until
 
 CORES = os.cpu_count() or 1
@@ -18,12 +17,25 @@ def test_own_core_alone_is_all_of_them(tmp_path: Path) -> None:
 
 
 def test_each_thread_that_runs_has_a_core(tmp_path: Path) -> None:
-    assert count_idle_cores(write_load(tmp_path, running=CORES)) == 1
-    assert count_idle_cores(write_load(tmp_path, running=10 * CORES)) == 1
+    assert count_idle_cores(write_load(tmp_path, running=count_cores())) == 1
+    assert count_idle_cores(write_load(tmp_path, running=10 * count_cores())) == 1
 
 
 def test_there_is_one_where_the_system_does_not_say(tmp_path: Path) -> None:
-    assert count_idle_cores(tmp_path / "none") == 1
+    (tmp_path / "garbled").write_text("0.10 0.20")
+
+    assert count_idle_cores(tmp_path / "none") == count_idle_cores(tmp_path / "garbled") == 1
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None), ("", None)]
+)
+def test_container_has_the_cores_of_its_quota(tmp_path: Path, quota: str, cores: int | None) -> None:
+    """A part of a core is one; without a quota all that its affinity allows."""
+    path = tmp_path / "cpu.max"
+    path.write_text(quota)
+
+    assert count_cores(path) == (cores or count_cores(tmp_path / "none"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how many threads run")
