@@ -88,6 +88,7 @@ def find_weights_sha256(user: User, job: Json) -> str:
     return str(next(part["sha256"] for part in parts if part["name"] == "weights.safetensors"))
 
 
+@pytest.mark.timeout(600)  # two trainings and two starts: minutes on a slow machine
 @pytest.mark.usefixtures("interruptible")
 def test_job_of_a_killed_stack_ends_as_if_nothing_had_happened(home: Path, archive: Path) -> None:
     up = Up(home)
