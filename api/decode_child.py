@@ -5,7 +5,6 @@ the inherited descriptor FD, and one JSON line with the outcome to standard outp
 """
 
 import ctypes
-import json
 import mmap
 import resource
 import signal
@@ -13,8 +12,9 @@ import sys
 
 import numpy as np
 
-from core.images import ImageError, ImageLimits, decode_rgb
-from core.inference.preprocessing import Preprocessing, prepare
+from api.decode_protocol import DecodeRequest, PictureRefused, PictureSize
+from core.images import ImageError, decode_rgb
+from core.inference.preprocessing import prepare
 
 PR_SET_PDEATHSIG = 1
 
@@ -25,21 +25,20 @@ def main(descriptor: int, memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     with mmap.mmap(descriptor, 0) as shared:
         while line := sys.stdin.buffer.readline():
-            request = json.loads(line)
-            content = sys.stdin.buffer.read(request["size_bytes"])
-            answer = _decode(content, request, shared)
-            sys.stdout.write(json.dumps(answer) + "\n")
+            request = DecodeRequest.model_validate_json(line)
+            answer = _decode(sys.stdin.buffer.read(request.size_bytes), request, shared)
+            sys.stdout.write(answer.model_dump_json() + "\n")
             sys.stdout.flush()
 
 
-def _decode(content: bytes, request: dict[str, object], shared: mmap.mmap) -> dict[str, object]:
+def _decode(content: bytes, request: DecodeRequest, shared: mmap.mmap) -> PictureSize | PictureRefused:
     try:
-        image = decode_rgb(content, ImageLimits.model_validate(request["limits"]))
-        pixels = prepare(image, Preprocessing.model_validate(request["preprocessing"]))
+        image = decode_rgb(content, request.limits)
+        pixels = prepare(image, request.preprocessing)
     except ImageError as exc:
-        return {"code": exc.code, "message": exc.message}
+        return PictureRefused(code=exc.code, message=exc.message)
     np.frombuffer(shared, dtype=np.uint8, count=pixels.size)[:] = pixels.reshape(-1)
-    return {"width": image.width, "height": image.height}
+    return PictureSize(width=image.width, height=image.height)
 
 
 if __name__ == "__main__":

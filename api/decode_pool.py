@@ -1,29 +1,26 @@
 """Long-lived children that turn untrusted bytes into pixels: limited in memory and time, replaced when they die."""
 
 import asyncio
-import json
 import mmap
 import os
-import queue
-import select
+import socket
 import subprocess
 import sys
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from api.decode_protocol import ANSWER, DecodeRequest, PictureSize
+from api.shared_pixels import SHARED_BYTES, open_shared
 from core.images import ImageError, ImageLimits
 from core.inference.preprocessing import Preprocessing
 from core.settings import Settings
 
 MEMORY_BYTES = 1536 * 1024**2
 TIMEOUT_SECONDS = 10.0
-SHARED_BYTES = 1024 * 1024 * 3  # the largest input of a network: 1,024 pixels a side
+CHILD_MODULE = "api.decode_child"
 KEPT_ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "LD_LIBRARY_PATH")  # no secret is among them
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
@@ -38,13 +35,25 @@ class DecodedImage:
 
 
 class DecodePool:
-    """Decodes as many pictures side by side as it has children; a picture that kills its child fails alone."""
+    """Decodes as many pictures side by side as it has children; a picture that kills its child fails alone.
 
-    def __init__(self, *, num_workers: int, limits: ImageLimits) -> None:
+    Belongs to the event loop that starts it.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_workers: int,
+        limits: ImageLimits,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        child_module: str = CHILD_MODULE,
+    ) -> None:
         self._limits = limits
-        self._num_workers = num_workers
-        self._idle: queue.SimpleQueue[_Child] = queue.SimpleQueue()
-        self._threads = ThreadPoolExecutor(num_workers, thread_name_prefix="decode")
+        self._timeout_seconds = timeout_seconds
+        self._children = [_Child(child_module) for _ in range(num_workers)]
+        self._idle = list(self._children)
+        self._turns = asyncio.Semaphore(num_workers)  # first come, first served
+        self._at_work: set[asyncio.Task[DecodedImage | ImageError]] = set()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "DecodePool":
@@ -55,109 +64,121 @@ class DecodePool:
         )
         return cls(num_workers=settings.decode_workers, limits=limits)
 
-    def start(self) -> None:
-        for _ in range(self._num_workers):
-            self._idle.put(_Child())
+    async def start(self) -> None:
+        for child in self._children:
+            await child.start()
 
     def close(self) -> None:
-        self._threads.shutdown(cancel_futures=True)
-        while not self._idle.empty():
-            self._idle.get().close()
+        for task in self._at_work:
+            task.cancel()
+        for child in self._children:
+            child.kill()
+            child.wait()
 
     def pids(self) -> list[int]:
-        """Of the children that decode nothing right now."""
-        idle = [self._idle.get() for _ in range(self._idle.qsize())]
-        for child in idle:
-            self._idle.put(child)
-        return [child.pid for child in idle]
+        return [child.pid for child in self._children if child.pid is not None]
 
     async def decode_many(self, contents: list[bytes], preprocessing: Preprocessing) -> list[DecodedImage | ImageError]:
         """In the order given; an error stands in the place of its picture."""
-        loop = asyncio.get_running_loop()
-        futures = [loop.run_in_executor(self._threads, self._try, content, preprocessing) for content in contents]
-        return list(await asyncio.gather(*futures))
+        return list(await asyncio.gather(*(self.decode(content, preprocessing) for content in contents)))
 
-    def decode(self, content: bytes, preprocessing: Preprocessing) -> DecodedImage:
-        """Raises ImageError, with the codes of `core.images` or image_decode_crashed or image_decode_timeout."""
-        child = self._idle.get()
+    async def decode(self, content: bytes, preprocessing: Preprocessing) -> DecodedImage | ImageError:
+        """The error has a code of `core.images` or is image_decode_crashed or image_decode_timeout."""
+        await self._turns.acquire()
+        task = asyncio.create_task(self._decode_by(self._idle.pop(), content, preprocessing))
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
+        return await asyncio.shield(task)  # a child is free when its answer was read, whoever has hung up
+
+    async def _decode_by(
+        self, child: "_Child", content: bytes, preprocessing: Preprocessing
+    ) -> DecodedImage | ImageError:
+        """When the pool is closed, its turn does not go to another."""
+        outcome: DecodedImage | ImageError
         try:
-            return child.decode(content, preprocessing, self._limits)
-        except (OSError, ChildProcessError) as exc:
-            child = self._replace(child)
-            raise ImageError("image_decode_crashed", "the picture could not be decoded within its memory") from exc
-        except TimeoutError as exc:
-            child = self._replace(child)
-            raise ImageError("image_decode_timeout", "the picture took too long to decode") from exc
-        finally:
-            self._idle.put(child)
+            async with asyncio.timeout(self._timeout_seconds):
+                outcome = await child.decode(content, preprocessing, self._limits)
+        except TimeoutError:
+            await child.stop()
+            outcome = ImageError("image_decode_timeout", "the picture took too long to decode")
+        except Exception:  # noqa: BLE001 - a child that untrusted bytes have taken over may do anything
+            await child.stop()
+            outcome = ImageError("image_decode_crashed", "the picture could not be decoded within its memory")
+        self._idle.append(child)
+        self._turns.release()
+        return outcome
 
-    def _try(self, content: bytes, preprocessing: Preprocessing) -> DecodedImage | ImageError:
-        try:
-            return self.decode(content, preprocessing)
-        except ImageError as exc:
-            return exc
 
-    def _replace(self, child: "_Child") -> "_Child":
-        child.close()
-        return _Child()
+class _Running(NamedTuple):
+    process: subprocess.Popen[bytes]
+    pixels: mmap.mmap  # which it shares with us
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
 
 
 class _Child:
-    """One child process and the memory that it shares with us."""
+    """A process that is started again when a picture needs it."""
 
-    def __init__(self) -> None:
-        with tempfile.TemporaryFile() as file:
-            file.truncate(SHARED_BYTES)
-            self._shared = mmap.mmap(file.fileno(), SHARED_BYTES)
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "api.decode_child", str(file.fileno()), str(MEMORY_BYTES)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                pass_fds=[file.fileno()],
-                env={name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ} | ONE_THREAD,
-            )
+    def __init__(self, module: str) -> None:
+        self._module = module
+        self._running: _Running | None = None
 
     @property
-    def pid(self) -> int:
-        return self._process.pid
+    def pid(self) -> int | None:
+        return None if self._running is None else self._running.process.pid
 
-    def decode(self, content: bytes, preprocessing: Preprocessing, limits: ImageLimits) -> DecodedImage:
-        self._send(content, preprocessing, limits)
-        answer = self._receive()
-        if "code" in answer:
-            raise ImageError(answer["code"], answer["message"])
+    async def start(self) -> _Running:
+        process, pixels, connection = await asyncio.to_thread(_start_process, self._module)
+        self._running = _Running(process, pixels, *await asyncio.open_unix_connection(sock=connection))
+        return self._running
+
+    async def decode(
+        self, content: bytes, preprocessing: Preprocessing, limits: ImageLimits
+    ) -> DecodedImage | ImageError:
+        """Raises whatever comes of a child that has died or makes no sense."""
+        running = self._running or await self.start()
+        request = DecodeRequest(size_bytes=len(content), preprocessing=preprocessing, limits=limits)
+        running.writer.writelines([request.model_dump_json().encode() + b"\n", content])
+        answer = ANSWER.validate_json(await running.reader.readline())
+        if not isinstance(answer, PictureSize):
+            return ImageError(answer.code, answer.message)
         size = preprocessing.image_size
-        pixels = np.frombuffer(self._shared, dtype=np.uint8, count=size * size * 3).reshape(size, size, 3).copy()
-        return DecodedImage(pixels=pixels, width=answer["width"], height=answer["height"])
+        pixels = np.frombuffer(running.pixels, dtype=np.uint8, count=size * size * 3).reshape(size, size, 3).copy()
+        return DecodedImage(pixels=pixels, width=answer.width, height=answer.height)
 
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with suppress(OSError):  # what it did not read is lost with it
-                    pipe.close()
+    async def stop(self) -> None:
+        self.kill()
+        await asyncio.to_thread(self.wait)
+        self._running = None
 
-    def _send(self, content: bytes, preprocessing: Preprocessing, limits: ImageLimits) -> None:
-        request = {
-            "size_bytes": len(content),
-            "preprocessing": preprocessing.model_dump(),
-            "limits": limits.model_dump(),
-        }
-        if self._process.stdin is None:
-            raise ChildProcessError
-        self._process.stdin.write(json.dumps(request).encode() + b"\n" + content)
-        self._process.stdin.flush()
+    def kill(self) -> None:
+        if self._running is not None:
+            self._running.process.kill()
+            self._running.writer.close()
 
-    def _receive(self) -> dict[str, Any]:  # the child's own JSON
-        if self._process.stdout is None:
-            raise ChildProcessError
-        ready, _, _ = select.select([self._process.stdout], [], [], TIMEOUT_SECONDS)
-        if not ready:
-            raise TimeoutError
-        line = self._process.stdout.readline()
-        if not line:
-            raise ChildProcessError
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+    def wait(self) -> None:
+        """Until it has ended."""
+        if self._running is not None:
+            self._running.process.wait()
+
+
+def _start_process(module: str) -> tuple[subprocess.Popen[bytes], mmap.mmap, socket.socket]:
+    """The process, the pixels that it shares, and our end of what we say to it.
+
+    In a thread that stays: the child dies with it.
+    """
+    ours, its = socket.socketpair()
+    with its, open_shared() as shared:
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, str(shared), str(MEMORY_BYTES)],
+                stdin=its.fileno(),
+                stdout=its.fileno(),
+                stderr=subprocess.DEVNULL,
+                pass_fds=[shared],
+                env={name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ} | ONE_THREAD,
+            )
+        except OSError:
+            ours.close()
+            raise
+        return process, mmap.mmap(shared, SHARED_BYTES), ours

@@ -113,7 +113,7 @@ def _make_services(settings: Settings) -> Services:
 def _make_fastapi(services: Services) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        services.decode_pool.start()
+        await services.decode_pool.start()
         gc.collect()
         gc.freeze()  # what imports made stays: to look through it again and again took a quarter of the loop's time
         yield
@@ -137,7 +137,8 @@ def _make_fastapi(services: Services) -> FastAPI:
     )
     app.state.services = services
     add_error_handlers(app)
-    for module in (operations, keys, uploads, datasets, samples, jobs, previews, models, predictions):
+    # Predict first: routes are tried in order, and nothing else is asked as often.
+    for module in (predictions, operations, keys, uploads, datasets, samples, jobs, previews, models):
         app.include_router(module.router)
     app.openapi = partial(_get_document, app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app

@@ -23,6 +23,7 @@ RETRY_AFTER = {
     "description": "Seconds after which to try again",
     "schema": {"type": "integer", "example": RETRY_AFTER_SECONDS},
 }
+TAGS = ("operations", "keys", "uploads", "datasets", "jobs", "models", "predict")  # as people come to need them
 CODES = {  # one that each status may carry
     400: ("invalid_form", "the multipart body broke off", "send it again"),
     401: ("invalid_key", "the API key is unknown", "make a new key"),
@@ -43,6 +44,7 @@ CODES = {  # one that each status may carry
 
 def build(app: FastAPI) -> Document:
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    document["paths"] = dict(sorted(document["paths"].items(), key=_find_place))
     schemas = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
@@ -65,6 +67,13 @@ def build(app: FastAPI) -> Document:
                 _add_example(response, schemas)
                 shown.append(_find_schema(response))
     return document
+
+
+def _find_place(described_path: tuple[str, Document]) -> int:
+    """By the tag that the operations of a path share."""
+    _, operations = described_path
+    (tag,) = {operation["tags"][0] for operation in operations.values()}
+    return TAGS.index(tag)
 
 
 def _make_schemas_of_streamed_bodies() -> Document:

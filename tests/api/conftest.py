@@ -71,6 +71,10 @@ def serve(api_settings: Settings) -> Iterator[str]:
     thread.join()
 
 
+def open_client(api_url: str, secret: str) -> httpx.Client:
+    return httpx.Client(base_url=api_url, headers={"Authorization": f"Bearer {secret}"}, trust_env=False)
+
+
 @pytest.fixture
 def secret(sessions: SessionFactory) -> str:
     with sessions.begin() as session:
@@ -80,7 +84,7 @@ def secret(sessions: SessionFactory) -> str:
 @pytest.fixture
 def client(api_url: str, secret: str) -> Iterator[httpx.Client]:
     """A client with a key of the default project that may do everything."""
-    with httpx.Client(base_url=api_url, headers={"Authorization": f"Bearer {secret}"}, trust_env=False) as client:
+    with open_client(api_url, secret) as client:
         yield client
 
 
@@ -90,5 +94,5 @@ def stranger(api_url: str, sessions: SessionFactory) -> Iterator[httpx.Client]:
     with sessions.begin() as session:
         project_id = ensure_project(session, "other")
         secret = create_key(session, project_id=project_id, name="other", scopes=ALL_SCOPES).secret
-    with httpx.Client(base_url=api_url, headers={"Authorization": f"Bearer {secret}"}, trust_env=False) as client:
+    with open_client(api_url, secret) as client:
         yield client

@@ -17,8 +17,10 @@ Pixels = NDArray[np.uint8]
 class Network:
     """Answers with the first value of each picture; remembers its batches; holds them until it is let go."""
 
-    def __init__(self, *, batches: list[list[int]] | None = None) -> None:
+    def __init__(self, *, batches: list[list[int]] | None = None, expected_batches: int = 0) -> None:
         self.batches = [] if batches is None else batches
+        self.computed_all = threading.Event()
+        self._expected_batches = expected_batches
         self.cores: list[int] = []
         self.release = threading.Event()
         self.release.set()
@@ -27,6 +29,8 @@ class Network:
         values = pixels[:, 0, 0, 0].tolist()
         self.batches.append(values)
         self.cores.append(torch.get_num_threads())
+        if len(self.batches) == self._expected_batches:
+            self.computed_all.set()
         assert self.release.wait(10)
         if 255 in values:
             raise ValueError("no picture")
@@ -74,6 +78,7 @@ def test_pictures_of_whom_is_gone_are_not_computed() -> None:
         gone, kept = (asyncio.create_task(ask(batcher, slow, value)) for value in (2, 3))
         await asyncio.sleep(0)
         gone.cancel()
+        await asyncio.wait({gone})
         slow.release.set()
         await asyncio.gather(first, kept)
         batcher.close()
@@ -134,7 +139,21 @@ def test_of_a_request_that_failed_nothing_more_is_computed() -> None:
 
     network = Network()
     asyncio.run(run())
-    assert [2] not in network.batches
+    assert network.batches == [[255], [7]]
+
+
+def test_next_batch_does_not_wait_for_a_busy_loop() -> None:
+    async def run() -> None:
+        batcher = Batcher(max_batch=1, num_threads=1)
+        asked = asyncio.create_task(ask(batcher, network, 1, 2))
+        await asyncio.sleep(0)
+        assert network.computed_all.wait(10)  # what blocks the loop
+        await asked
+        batcher.close()
+
+    network = Network(expected_batches=2)
+    asyncio.run(run())
+    assert network.batches == [[1], [2]]
 
 
 def test_batch_that_is_alone_has_all_idle_cores() -> None:

@@ -1,13 +1,18 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+import uvloop
 
-from api.decode_pool import DecodedImage, DecodePool
+from api.decode_pool import CHILD_MODULE, DecodedImage, DecodePool
+from api.shared_pixels import SHARED_BYTES, open_shared
 from core.images import ImageError, ImageLimits, decode_rgb
 from core.inference.preprocessing import Preprocessing, prepare
 from tests.pictures import encode, make_picture
@@ -18,21 +23,45 @@ PREPROCESSING = Preprocessing(
 LIMITS = ImageLimits(max_pixels=100_000)
 
 
+class Decoders(NamedTuple):
+    """A pool that has started, and the loop that it belongs to."""
+
+    pool: DecodePool
+    loop: asyncio.Runner
+
+    def decode(self, content: bytes) -> DecodedImage | ImageError:
+        return self.loop.run(self.pool.decode(content, PREPROCESSING))
+
+
+@contextmanager
+def run_decoders(
+    num_workers: int, *, timeout_seconds: float = 10.0, child_module: str = CHILD_MODULE
+) -> Iterator[Decoders]:
+    """On the loop that the API runs on."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+        pool = DecodePool(
+            num_workers=num_workers, limits=LIMITS, timeout_seconds=timeout_seconds, child_module=child_module
+        )
+        loop.run(pool.start())
+        try:
+            yield Decoders(pool, loop)
+        finally:
+            pool.close()
+
+
 @pytest.fixture(scope="module")
-def pool() -> Iterator[DecodePool]:
-    pool = DecodePool(num_workers=2, limits=LIMITS)
-    pool.start()
-    yield pool
-    pool.close()
+def decoders() -> Iterator[Decoders]:
+    with run_decoders(2) as decoders:
+        yield decoders
 
 
-def test_pixels_are_those_of_validation(pool: DecodePool) -> None:
+def test_pixels_are_those_of_validation(decoders: Decoders) -> None:
     content = encode(make_picture(1, (60, 40)))
 
-    decoded = pool.decode(content, PREPROCESSING)
+    decoded = decoders.decode(content)
 
-    expected = prepare(decode_rgb(content, LIMITS), PREPROCESSING)
-    assert np.array_equal(decoded.pixels, expected)
+    assert isinstance(decoded, DecodedImage)
+    assert np.array_equal(decoded.pixels, prepare(decode_rgb(content, LIMITS), PREPROCESSING))
     assert (decoded.width, decoded.height) == (60, 40)
 
 
@@ -45,18 +74,18 @@ BAD = {
 
 
 @pytest.mark.parametrize(("content", "code"), BAD.values(), ids=BAD.keys())
-def test_bad_picture_says_what_is_wrong(pool: DecodePool, content: bytes, code: str) -> None:
-    with pytest.raises(ImageError) as raised:
-        pool.decode(content, PREPROCESSING)
+def test_bad_picture_says_what_is_wrong(decoders: Decoders, content: bytes, code: str) -> None:
+    error = decoders.decode(content)
 
-    assert raised.value.code == code
+    assert isinstance(error, ImageError)
+    assert error.code == code
 
 
-def test_order_is_kept_and_errors_stay_in_their_place(pool: DecodePool) -> None:
+def test_order_is_kept_and_errors_stay_in_their_place(decoders: Decoders) -> None:
     good = [encode(make_picture(seed, (40 + seed, 40))) for seed in range(8)]
     contents = [*good[:4], b"bad", *good[4:]]
 
-    decoded = asyncio.run(pool.decode_many(contents, PREPROCESSING))
+    decoded = decoders.loop.run(decoders.pool.decode_many(contents, PREPROCESSING))
 
     assert isinstance(decoded[4], ImageError)
     widths = [item.width for item in decoded if isinstance(item, DecodedImage)]
@@ -64,34 +93,124 @@ def test_order_is_kept_and_errors_stay_in_their_place(pool: DecodePool) -> None:
 
 
 def test_child_that_is_killed_is_replaced() -> None:
-    pool = DecodePool(num_workers=1, limits=LIMITS)
-    pool.start()
     content = encode(make_picture(1))
-    pool.decode(content, PREPROCESSING)
-    for pid in pool.pids():
-        os.kill(pid, signal.SIGKILL)
+    with run_decoders(1) as decoders:
+        decoders.decode(content)
+        for pid in decoders.pool.pids():
+            os.kill(pid, signal.SIGKILL)
 
-    with pytest.raises(ImageError) as raised:
-        pool.decode(content, PREPROCESSING)
+        error = decoders.decode(content)
 
-    assert raised.value.code == "image_decode_crashed"
-    assert pool.decode(content, PREPROCESSING).width == 32
-    pool.close()
+        assert isinstance(error, ImageError)
+        assert error.code == "image_decode_crashed"
+        assert isinstance(decoders.decode(content), DecodedImage)
 
 
-def test_children_know_neither_torch_nor_secrets(pool: DecodePool) -> None:
-    pool.decode(encode(make_picture(1)), PREPROCESSING)
-    pid = pool.pids()[0]
+def test_child_that_is_stuck_is_replaced() -> None:
+    content = encode(make_picture(1))
+    with run_decoders(1, timeout_seconds=2.0) as decoders:
+        decoders.decode(content)
+        stuck = decoders.pool.pids()
+        for pid in stuck:
+            os.kill(pid, signal.SIGSTOP)
 
-    assert b"BITUNE" not in Path(f"/proc/{pid}/environ").read_bytes()
-    assert "libtorch" not in Path(f"/proc/{pid}/maps").read_text()
+        error = decoders.decode(content)
+
+        assert isinstance(error, ImageError)
+        assert error.code == "image_decode_timeout"
+        assert not any(Path(f"/proc/{pid}").exists() for pid in stuck)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"no JSON",
+        b"5",
+        b"{}",
+        b'{"width": "3", "height": 3}',
+        b'{"width": -3, "height": 3}',
+        b'{"code": 5, "message": []}',
+        b"[" * 100_000,
+    ],
+    ids=lambda answer: answer[:12].decode(),
+)
+def test_child_that_makes_no_sense_is_replaced(answer: bytes) -> None:
+    with run_decoders(1, child_module="tests.api.hostile_child") as decoders:
+        size = decoders.decode(b'{"width": 3, "height": 2}')
+        assert isinstance(size, DecodedImage)
+        before = decoders.pool.pids()
+
+        error = decoders.decode(answer)
+
+        assert isinstance(error, ImageError)
+        assert error.code == "image_decode_crashed"
+        assert isinstance(decoders.decode(b'{"width": 3, "height": 2}'), DecodedImage)
+        assert decoders.pool.pids() != before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can seal memory")
+def test_child_cannot_shorten_the_memory_that_is_read() -> None:
+    with open_shared() as descriptor:
+        with pytest.raises(PermissionError):
+            os.ftruncate(descriptor, 0)
+        assert os.fstat(descriptor).st_size == SHARED_BYTES
+
+
+def test_who_hangs_up_leaves_his_child_in_order() -> None:
+    async def run(pool: DecodePool) -> None:
+        gone = asyncio.create_task(pool.decode(encode(make_picture(1, (60, 40))), PREPROCESSING))
+        await asyncio.sleep(0)  # it has its child now
+        waiting = asyncio.create_task(pool.decode(encode(make_picture(2, (50, 40))), PREPROCESSING))
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        decoded = await waiting
+        assert isinstance(decoded, DecodedImage)
+        assert decoded.width == 50
+
+    with run_decoders(1) as decoders:
+        before = decoders.pool.pids()
+        decoders.loop.run(run(decoders.pool))
+        assert decoders.pool.pids() == before
+
+
+def test_children_know_neither_torch_nor_secrets() -> None:
+    with run_decoders(1) as decoders:
+        decoders.decode(encode(make_picture(1)))
+        (pid,) = decoders.pool.pids()
+
+        assert b"BITUNE" not in Path(f"/proc/{pid}/environ").read_bytes()
+        assert "libtorch" not in Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_pictures_that_wait_are_decoded_in_their_order() -> None:
+    async def run(pool: DecodePool) -> None:
+        contents = [encode(make_picture(seed)) for seed in range(6)]
+        answered: list[int] = []
+
+        async def decode(number: int) -> None:
+            await pool.decode(contents[number], PREPROCESSING)
+            answered.append(number)
+            if number < 3:
+                await decode(number + 3)  # comes when others wait already
+
+        await asyncio.gather(*(decode(number) for number in range(3)))
+        assert answered == list(range(6))
+
+    with run_decoders(1) as decoders:
+        decoders.loop.run(run(decoders.pool))
 
 
 def test_closed_pool_leaves_no_child() -> None:
-    pool = DecodePool(num_workers=2, limits=LIMITS)
-    pool.start()
-    pids = pool.pids()
+    async def run(pool: DecodePool) -> None:
+        waiting = [asyncio.create_task(pool.decode(encode(make_picture(1)), PREPROCESSING)) for _ in range(9)]
+        await asyncio.sleep(0)  # two are at work
+        pool.close()
+        await asyncio.wait(waiting, timeout=0.2)
 
-    pool.close()
+    with run_decoders(2) as decoders:
+        pids = decoders.pool.pids()
+        decoders.loop.run(run(decoders.pool))
+        assert decoders.pool.pids() == pids
 
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)

@@ -18,11 +18,13 @@ from core.inference.normalize import Normalizer
 from core.ingest.child import run_ingest
 from core.ingest.limits import IngestLimits
 from core.ingest.protocol import OUT_DIR, IngestJob
+from core.settings import Settings
 from core.storage import Storage
 from core.training.cache import CacheSource, open_cache
 from core.training.data import Placed, make_sample_set
 from core.training.evaluation import compute_outputs
 from tests.abuse.good_pictures import list_good_pictures
+from tests.api.conftest import open_client, serve
 from tests.api.served_models import make_state, store_model
 from tests.cards import make_card
 from tests.core.training.jobs import BACKBONE, describe
@@ -106,3 +108,19 @@ def test_predict_over_http_answers_what_the_evaluation_said(
     assert len(served) > 60
     assert np.abs(served - evaluated).max() < 1e-4
     assert np.ptp(evaluated, axis=0).max() > 0.1  # else any picture would do
+
+
+def test_predict_in_bf16_answers_nearly_the_same(
+    api_settings: Settings, secret: str, model_id: str, corpus: Corpus, evaluated: NDArray[np.float64]
+) -> None:
+    contents = [corpus.contents[entry.path] for entry in corpus.entries]
+
+    with (
+        serve(api_settings.model_copy(update={"predict_precision": "bf16"})) as url,
+        open_client(url, secret) as client,
+    ):
+        served = np.array(list(ask(client, model_id, contents)))
+
+    differences = np.abs(np.exp(served) - np.exp(evaluated))
+    assert 1e-5 < differences.max() < 0.02  # it is another precision, and hardly another answer
+    assert np.mean(served.argmax(axis=1) == evaluated.argmax(axis=1)) >= 0.995
