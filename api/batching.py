@@ -69,7 +69,10 @@ class Batcher:
 
     def close(self) -> None:
         with self._lock:
+            dropped = [one for queue in self._waiting.values() for one in queue]
             self._waiting.clear()
+        for one in dropped:
+            one.answer.cancel()
         self._threads.shutdown(cancel_futures=True)
         self._lone_thread.shutdown(cancel_futures=True)
 

@@ -6,17 +6,22 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from api.decode_protocol import ANSWER, DecodeRequest, PictureSize
 from api.shared_pixels import SHARED_BYTES, open_shared
+from core.errors import UnavailableError
 from core.images import ImageError, ImageLimits
 from core.inference.preprocessing import Preprocessing
 from core.settings import Settings
+
+log = structlog.get_logger()
 
 MEMORY_BYTES = 1536 * 1024**2
 TIMEOUT_SECONDS = 10.0
@@ -54,6 +59,7 @@ class DecodePool:
         self._idle = list(self._children)
         self._turns = asyncio.Semaphore(num_workers)  # first come, first served
         self._at_work: set[asyncio.Task[DecodedImage | ImageError]] = set()
+        self._is_closed = False
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "DecodePool":
@@ -69,8 +75,8 @@ class DecodePool:
             await child.start()
 
     def close(self) -> None:
-        for task in self._at_work:
-            task.cancel()
+        """Pictures at work crash, and those that wait are refused."""
+        self._is_closed = True
         for child in self._children:
             child.kill()
             child.wait()
@@ -83,8 +89,14 @@ class DecodePool:
         return list(await asyncio.gather(*(self.decode(content, preprocessing) for content in contents)))
 
     async def decode(self, content: bytes, preprocessing: Preprocessing) -> DecodedImage | ImageError:
-        """The error has a code of `core.images` or is image_decode_crashed or image_decode_timeout."""
+        """The error has a code of `core.images` or is image_decode_crashed or image_decode_timeout.
+
+        Raises UnavailableError when the pool is closed.
+        """
         await self._turns.acquire()
+        if self._is_closed:
+            self._turns.release()  # to the next, who hears the same
+            raise UnavailableError("stopping", "the service is stopping", hint="try again in a moment")
         task = asyncio.create_task(self._decode_by(self._idle.pop(), content, preprocessing))
         self._at_work.add(task)
         task.add_done_callback(self._at_work.discard)
@@ -93,20 +105,19 @@ class DecodePool:
     async def _decode_by(
         self, child: "_Child", content: bytes, preprocessing: Preprocessing
     ) -> DecodedImage | ImageError:
-        """When the pool is closed, its turn does not go to another."""
-        outcome: DecodedImage | ImageError
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                outcome = await child.decode(content, preprocessing, self._limits)
+                return await child.decode(content, preprocessing, self._limits)
         except TimeoutError:
             await child.stop()
-            outcome = ImageError("image_decode_timeout", "the picture took too long to decode")
-        except Exception:  # noqa: BLE001 - a child that untrusted bytes have taken over may do anything
+            return ImageError("image_decode_timeout", "the picture took too long to decode")
+        except Exception as exc:  # noqa: BLE001 - a child that untrusted bytes have taken over may do anything
+            log.warning("decode_child_replaced", error=type(exc).__name__)
             await child.stop()
-            outcome = ImageError("image_decode_crashed", "the picture could not be decoded within its memory")
-        self._idle.append(child)
-        self._turns.release()
-        return outcome
+            return ImageError("image_decode_crashed", "the picture could not be decoded within its memory")
+        finally:
+            self._idle.append(child)
+            self._turns.release()
 
 
 class _Running(NamedTuple):
@@ -136,6 +147,8 @@ class _Child:
         self, content: bytes, preprocessing: Preprocessing, limits: ImageLimits
     ) -> DecodedImage | ImageError:
         """Raises whatever comes of a child that has died or makes no sense."""
+        if self._running is not None and self._running.process.poll() is not None:
+            await self.stop()  # it died when it had nothing to do
         running = self._running or await self.start()
         request = DecodeRequest(size_bytes=len(content), preprocessing=preprocessing, limits=limits)
         running.writer.writelines([request.model_dump_json().encode() + b"\n", content])
@@ -154,7 +167,7 @@ class _Child:
     def kill(self) -> None:
         if self._running is not None:
             self._running.process.kill()
-            self._running.writer.close()
+            self._running.writer.transport.abort()  # what it has not read is lost
 
     def wait(self) -> None:
         """Until it has ended."""
@@ -168,17 +181,16 @@ def _start_process(module: str) -> tuple[subprocess.Popen[bytes], mmap.mmap, soc
     In a thread that stays: the child dies with it.
     """
     ours, its = socket.socketpair()
-    with its, open_shared() as shared:
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, str(shared), str(MEMORY_BYTES)],
-                stdin=its.fileno(),
-                stdout=its.fileno(),
-                stderr=subprocess.DEVNULL,
-                pass_fds=[shared],
-                env={name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ} | ONE_THREAD,
-            )
-        except OSError:
-            ours.close()
-            raise
-        return process, mmap.mmap(shared, SHARED_BYTES), ours
+    with ExitStack() as on_error, its, open_shared() as shared:
+        on_error.callback(ours.close)
+        pixels = mmap.mmap(shared, SHARED_BYTES)
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, str(shared), str(MEMORY_BYTES)],
+            stdin=its.fileno(),
+            stdout=its.fileno(),
+            stderr=subprocess.DEVNULL,
+            pass_fds=[shared],
+            env={name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ} | ONE_THREAD,
+        )
+        on_error.pop_all()
+        return process, pixels, ours

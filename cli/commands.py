@@ -15,6 +15,7 @@ def make_api_command(*, host: str, port: int, log_level: str) -> list[str]:
     return [
         *(sys.executable, "-m", "uvicorn", "--factory", "api.main:create_app"),
         *("--host", host, "--port", str(port), "--log-level", log_level.lower()),
+        *("--loop", "uvloop"),
         *("--no-server-header", "--no-access-log", "--timeout-graceful-shutdown", "5"),  # the request layer logs
     ]
 

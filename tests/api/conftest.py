@@ -65,10 +65,12 @@ def serve(api_settings: Settings) -> Iterator[str]:
     server = ApiServer(uvicorn.Config(create_app(api_settings), host="127.0.0.1", port=0, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()
-    wait_until(lambda: server.started, seconds=20)
-    yield server.url
-    server.should_exit = True
-    thread.join()
+    try:
+        wait_until(lambda: server.started, seconds=20)
+        yield server.url
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def open_client(api_url: str, secret: str) -> httpx.Client:

@@ -13,8 +13,10 @@ import uvloop
 
 from api.decode_pool import CHILD_MODULE, DecodedImage, DecodePool
 from api.shared_pixels import SHARED_BYTES, open_shared
+from core.errors import UnavailableError
 from core.images import ImageError, ImageLimits, decode_rgb
 from core.inference.preprocessing import Preprocessing, prepare
+from tests.conditions import wait_until
 from tests.pictures import encode, make_picture
 
 PREPROCESSING = Preprocessing(
@@ -92,33 +94,48 @@ def test_order_is_kept_and_errors_stay_in_their_place(decoders: Decoders) -> Non
     assert widths == [40 + seed for seed in range(8)]
 
 
-def test_child_that_is_killed_is_replaced() -> None:
+def test_child_that_is_killed_at_work_is_replaced() -> None:
+    async def run(pool: DecodePool) -> None:
+        (pid,) = pool.pids()
+        os.kill(pid, signal.SIGSTOP)
+        at_work = asyncio.create_task(pool.decode(content, PREPROCESSING))
+        await asyncio.sleep(0.01)  # it has its request
+        os.kill(pid, signal.SIGKILL)
+        error = await at_work
+        assert isinstance(error, ImageError)
+        assert error.code == "image_decode_crashed"
+
     content = encode(make_picture(1))
     with run_decoders(1) as decoders:
         decoders.decode(content)
-        for pid in decoders.pool.pids():
-            os.kill(pid, signal.SIGKILL)
-
-        error = decoders.decode(content)
-
-        assert isinstance(error, ImageError)
-        assert error.code == "image_decode_crashed"
+        decoders.loop.run(run(decoders.pool))
         assert isinstance(decoders.decode(content), DecodedImage)
+
+
+def test_child_that_is_killed_when_idle_costs_no_picture() -> None:
+    content = encode(make_picture(1))
+    with run_decoders(1) as decoders:
+        decoders.decode(content)
+        (pid,) = decoders.pool.pids()
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: " Z " in Path(f"/proc/{pid}/stat").read_text(), seconds=5)
+
+        assert isinstance(decoders.decode(content), DecodedImage)
+        assert decoders.pool.pids() != [pid]
 
 
 def test_child_that_is_stuck_is_replaced() -> None:
     content = encode(make_picture(1))
     with run_decoders(1, timeout_seconds=2.0) as decoders:
-        decoders.decode(content)
-        stuck = decoders.pool.pids()
-        for pid in stuck:
-            os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: isinstance(decoders.decode(content), DecodedImage), seconds=20)
+        (pid,) = decoders.pool.pids()
+        os.kill(pid, signal.SIGSTOP)
 
         error = decoders.decode(content)
 
         assert isinstance(error, ImageError)
         assert error.code == "image_decode_timeout"
-        assert not any(Path(f"/proc/{pid}").exists() for pid in stuck)
+        assert not Path(f"/proc/{pid}").exists()
 
 
 @pytest.mark.parametrize(
@@ -201,16 +218,21 @@ def test_pictures_that_wait_are_decoded_in_their_order() -> None:
         decoders.loop.run(run(decoders.pool))
 
 
-def test_closed_pool_leaves_no_child() -> None:
+def test_closed_pool_leaves_no_child_and_nobody_waiting() -> None:
     async def run(pool: DecodePool) -> None:
-        waiting = [asyncio.create_task(pool.decode(encode(make_picture(1)), PREPROCESSING)) for _ in range(9)]
-        await asyncio.sleep(0)  # two are at work
+        for pid in pool.pids():
+            os.kill(pid, signal.SIGSTOP)
+        asked = [asyncio.create_task(pool.decode(encode(make_picture(1)), PREPROCESSING)) for _ in range(5)]
+        await asyncio.sleep(0.01)  # two are at work
         pool.close()
-        await asyncio.wait(waiting, timeout=0.2)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [ImageError] * 2 + [UnavailableError] * 3
 
     with run_decoders(2) as decoders:
         pids = decoders.pool.pids()
         decoders.loop.run(run(decoders.pool))
-        assert decoders.pool.pids() == pids
+        with pytest.raises(UnavailableError):
+            decoders.decode(encode(make_picture(1)))
+        assert decoders.pool.pids() == []
 
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)

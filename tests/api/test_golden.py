@@ -31,6 +31,7 @@ from tests.core.training.jobs import BACKBONE, describe
 from tests.pictures import make_members, write_zip
 
 CLASSES = ("a", "b", "c")
+TIE = 0.002  # between the two most probable classes: what a network that was never trained says is chance then
 
 
 class Corpus(NamedTuple):
@@ -121,6 +122,10 @@ def test_predict_in_bf16_answers_nearly_the_same(
     ):
         served = np.array(list(ask(client, model_id, contents)))
 
-    differences = np.abs(np.exp(served) - np.exp(evaluated))
-    assert 1e-5 < differences.max() < 0.02  # it is another precision, and hardly another answer
-    assert np.mean(served.argmax(axis=1) == evaluated.argmax(axis=1)) >= 0.995
+    probabilities = np.exp(evaluated)
+    second, first = np.sort(probabilities, axis=1)[:, -2:].T
+    is_tie = first - second < TIE
+    agrees = served.argmax(axis=1) == evaluated.argmax(axis=1)
+    assert 1e-5 < np.abs(np.exp(served) - probabilities).max() < 0.02  # another precision, and hardly another answer
+    assert np.mean(agrees | is_tie) >= 0.995
+    assert is_tie.mean() < 0.1
