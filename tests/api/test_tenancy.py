@@ -15,6 +15,7 @@ from core.ids import make_id
 from core.keys import ALL_SCOPES, create_key, ensure_project
 from core.quotas import QuotaName, set_quota
 from core.storage import Storage
+from tests.api.conftest import open_client
 from tests.api.route_tables import CURSORS, IGNORED, PATH_IDS, REFERENCE_FIELDS, REFERENCES, ROUTES, Json, Reference
 from tests.api.worlds import World, dump_tables, make_world
 
@@ -25,23 +26,22 @@ WITHOUT_IDS = [route for route in ROUTES if route.startswith("GET ") and not PAR
 
 @pytest.fixture(scope="module")
 def owner(api_url: str, module_sessions: SessionFactory) -> Iterator[httpx.Client]:
-    with open_client(api_url, module_sessions, "mine") as client:
+    with open_tenant(api_url, module_sessions, "mine") as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def stranger(api_url: str, module_sessions: SessionFactory) -> Iterator[httpx.Client]:
-    with open_client(api_url, module_sessions, "theirs") as client:
+    with open_tenant(api_url, module_sessions, "theirs") as client:
         yield client
 
 
 @contextmanager
-def open_client(api_url: str, sessions: SessionFactory, project: str) -> Iterator[httpx.Client]:
+def open_tenant(api_url: str, sessions: SessionFactory, project: str) -> Iterator[httpx.Client]:
     with sessions.begin() as session:
         set_quota(session, ensure_project(session, project), QuotaName.REQUESTS_PER_SECOND, None)
         key = create_key(session, project_id=ensure_project(session, project), name="a", scopes=ALL_SCOPES)
-    headers = {"Authorization": f"Bearer {key.secret}"}
-    with httpx.Client(base_url=api_url, headers=headers, trust_env=False) as client:
+    with open_client(api_url, key.secret) as client:
         yield client
 
 
