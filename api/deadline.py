@@ -10,7 +10,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import render
-from api.layers import OPEN_PATHS, PREDICT_PATHS, is_upload
+from api.request_kinds import OPEN_PATHS, PREDICT_PATHS, is_upload
 from core.errors import InvalidInputError, UnavailableError
 
 log = structlog.get_logger()
@@ -103,7 +103,7 @@ class _Exchange:
 
     def _limit_seconds(self) -> float:
         """What a path is allowed counts from admission on: to look up a key takes no longer for anybody."""
-        return self._allowed_seconds if "principal" in self._scope.get("state", {}) else self._answer_seconds
+        return self._allowed_seconds if "is_admitted" in self._scope.get("state", {}) else self._answer_seconds
 
     async def receive(self) -> Message:
         """To the abandoned app its client seems to have gone, so that it does not begin what nobody awaits."""

@@ -1,5 +1,6 @@
 """The Annotated aliases that routes use."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Literal, cast
 
@@ -18,6 +19,11 @@ async def get_services(request: Request) -> Services:
 
 async def get_principal(request: Request) -> Principal:
     return cast(Principal, request.state.principal)  # set by GateLayer
+
+
+async def wait_until_admitted(request: Request) -> None:
+    """For a route that GateLayer lets begin before it: whatever refuses the request is raised here."""
+    await asyncio.shield(request.state.admission)
 
 
 async def hold_session_slot(services: Annotated[Services, Depends(get_services)]) -> AsyncIterator[None]:

@@ -15,7 +15,7 @@ from api.batching import Batcher
 from api.deadline import DeadlineLayer, Deadlines
 from api.decode_pool import DecodePool
 from api.errors import add_error_handlers
-from api.layers import BodyLimits, GateLayer, RequestIdLayer
+from api.gate import BodyLimits, GateLayer
 from api.limits import RateLimiter
 from api.model_cache import ModelCache
 from api.model_loading import ModelLoader
@@ -23,6 +23,7 @@ from api.openapi import Document
 from api.picture_fetcher import PictureFetcher
 from api.picture_gate import PictureGate
 from api.query import refuse_unknown_parameters
+from api.request_ids import RequestIdLayer
 from api.routes import datasets, jobs, keys, models, operations, predictions, previews, samples, uploads
 from api.run_watch import RunWatch
 from api.schemas.common import Problem

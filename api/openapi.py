@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from api.errors import RETRY_AFTER_SECONDS, TITLES
 from api.examples import make_example
-from api.layers import OPEN_PATHS
+from api.request_kinds import OPEN_PATHS
 from api.schemas.datasets import DatasetFromUpload, DatasetFromUrl
 from api.schemas.predictions import PredictJson
 

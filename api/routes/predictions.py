@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 from fastapi import APIRouter, Path, Query, Request
 
 from api.decode_pool import DecodedImage
-from api.deps import PrincipalDep, ServicesDep
+from api.deps import PrincipalDep, ServicesDep, wait_until_admitted
 from api.gone_clients import unless_gone
 from api.predict_bodies import PredictBody, read_predict_body
 from api.predict_rendering import DEFAULT_TOP_K, Asked, Renderer
@@ -82,14 +82,16 @@ async def _predict(
     body = await read_predict_body(request, services.settings)
     reference = _choose_model(model, body)
     with services.picture_gate.admit(principal.project_id, len(body.images)):
-        return await unless_gone(request, _answer(services, principal, reference, body, asked.or_else(body.asked)))
+        answer = _answer(request, services, principal, reference, body, asked.or_else(body.asked))
+        return await unless_gone(request, answer)
 
 
 async def _answer(
-    services: Services, principal: Principal, reference: str, body: PredictBody, asked: Asked
+    request: Request, services: Services, principal: Principal, reference: str, body: PredictBody, asked: Asked
 ) -> PredictOut:
     async with _begin_decoding(services, principal.project_id, reference, body) as begun:
         model_id = await services.servable_models.find(principal.project_id, reference)
+        await wait_until_admitted(request)
         began_at = time.perf_counter()
         contents = await services.picture_fetcher.fetch_many(body.images, principal.project_id)
         fetched_at = time.perf_counter()

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.deadline import DeadlineLayer, Deadlines
 from api.errors import render
-from api.layers import RequestIdLayer
+from api.request_ids import RequestIdLayer
 from core.errors import BituneError
 from tests.conditions import POLL_SECONDS, wait_until
 
@@ -96,7 +96,7 @@ def admitted(app: ASGIApp) -> ASGIApp:
     """What GateLayer leaves in the state once it knows who asks."""
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"]["principal"] = "somebody"
+        scope["state"]["is_admitted"] = True
         await app(scope, receive, send)
 
     return call

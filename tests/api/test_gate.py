@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from api.errors import add_error_handlers
-from api.layers import RequestIdLayer
+from api.request_ids import RequestIdLayer
 from core.db.session import SessionFactory
 from core.db.tables import Deletion, Key, Upload
 from core.keys import create_key, ensure_project

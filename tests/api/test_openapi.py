@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from api.layers import OPEN_PATHS
 from api.main import make_document
 from api.openapi import PROBLEM_JSON, Document, list_operations
 from api.reference import PAGE, make_offline_settings, make_page
+from api.request_kinds import OPEN_PATHS
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")
 WORDS = frozenset({"description", "examples", "title", "summary"})

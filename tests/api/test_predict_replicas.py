@@ -7,9 +7,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import TextClause, func, select, text, update
 
 from core.db.session import SessionFactory
+from core.db.tables import Key
 from core.inference.model_card import WEIGHTS_FILE
+from core.keys import hash_secret
 from core.settings import Settings
 from core.storage import Storage
 from tests.api.conftest import serve
@@ -17,8 +20,15 @@ from tests.api.served_models import make_state, store_model
 from tests.cards import make_card
 from tests.chaos.s3_faults import Slow
 from tests.chaos.s3_proxy import S3Proxy, run_s3_proxy
+from tests.conditions import wait_until
 from tests.pictures import encode, make_picture
 
+COUNT_WAITING_FOR_KEYS = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FROM keys%'"
+)
+COUNT_LOOKED_MODELS_UP = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle' AND query LIKE '%FROM models%' AND query_start > :since"
+)
 PICTURE = encode(make_picture(0, (40, 40)))
 RAW = {"Content-Type": "image/png"}
 
@@ -62,12 +72,39 @@ def ask(client: httpx.Client, model_id: str) -> httpx.Response:
     return client.post(f"/models/{model_id}/predict", content=PICTURE, headers=RAW)
 
 
+def count(sessions: SessionFactory, what: TextClause, **values: object) -> int:
+    with sessions.begin() as session:
+        found: int = session.execute(what, values).scalar_one()
+    return found
+
+
 def test_model_that_one_deletes_is_gone_on_the_other(replicas: list[httpx.Client], model_id: str) -> None:
     assert [ask(client, model_id).status_code for client in replicas] == [200, 200]
 
     assert replicas[0].delete(f"/models/{model_id}").status_code == 204
 
     assert [ask(client, model_id).status_code for client in replicas] == [404, 404]
+
+
+def test_key_that_is_revoked_while_it_is_looked_up_has_no_model_loaded(
+    replicas: list[httpx.Client], model_id: str, proxy: S3Proxy, sessions: SessionFactory, secret: str
+) -> None:
+    """The API has seen the key before, so the request begins, and waits for no lock but the key's."""
+    assert ask(replicas[0], "model_unknown").status_code == 404
+    proxy.set_fault(Slow(bytes_per_second=2_000_000, methods=frozenset({"GET"}), key_pattern=WEIGHTS_FILE))
+    with ThreadPoolExecutor(1) as pool, sessions.begin() as locking:
+        locking.execute(text("LOCK TABLE keys IN ACCESS EXCLUSIVE MODE"))
+        since = locking.execute(select(func.clock_timestamp())).scalar_one()
+        asked = pool.submit(ask, replicas[0], model_id)
+        wait_until(lambda: count(sessions, COUNT_WAITING_FOR_KEYS) == 1, seconds=5)
+        wait_until(lambda: count(sessions, COUNT_LOOKED_MODELS_UP, since=since) == 1, seconds=5)
+        locking.execute(update(Key).where(Key.secret_sha256 == hash_secret(secret)).values(revoked_at=func.now()))
+        locking.commit()
+        answer = asked.result()
+    proxy.set_fault(None)
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "key_revoked")
+    assert proxy.hits == 0
 
 
 def test_each_says_whether_it_has_the_model_loaded(replicas: list[httpx.Client], model_id: str) -> None:
