@@ -103,7 +103,8 @@ class _Exchange:
 
     def _limit_seconds(self) -> float:
         """What a path is allowed counts from admission on: to look up a key takes no longer for anybody."""
-        return self._allowed_seconds if "is_admitted" in self._scope.get("state", {}) else self._answer_seconds
+        admitted = self._scope.get("state", {}).get("admitted")  # set by GateLayer
+        return self._answer_seconds if admitted is None or not admitted.is_set() else self._allowed_seconds
 
     async def receive(self) -> Message:
         """To the abandoned app its client seems to have gone, so that it does not begin what nobody awaits."""

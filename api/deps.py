@@ -1,4 +1,4 @@
-"""The Annotated aliases that routes use."""
+"""What routes get from the request: Annotated aliases, and the wait for admission."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -22,8 +22,8 @@ async def get_principal(request: Request) -> Principal:
 
 
 async def wait_until_admitted(request: Request) -> None:
-    """For a route that GateLayer lets begin before it: whatever refuses the request is raised here."""
-    await asyncio.shield(request.state.admission)
+    """GateLayer lets predict begin before: to read, to decode, to look up, but nothing that others would notice."""
+    await cast(asyncio.Event, request.state.admitted).wait()  # set by GateLayer, which breaks off what is refused
 
 
 async def hold_session_slot(services: Annotated[Services, Depends(get_services)]) -> AsyncIterator[None]:

@@ -1,24 +1,17 @@
-"""The ASGI layer that asks for key, scope, room and rate, and bounds the body, before any parsing."""
+"""The ASGI layer that lets in whom `Admission` admits, and bounds the body, before any parsing."""
 
 import asyncio
-from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.admission import Admission
 from api.errors import render
-from api.limits import RateLimitedError, RateLimiter
-from api.picture_gate import PictureGate
-from api.remembered import Remembered
-from api.request_kinds import OPEN_PATHS, PREDICT_PATHS, brings_upload, find_needed_scope, is_upload
-from api.shared_reads import SharedReads
-from core.errors import BituneError, ForbiddenError, TooLargeError, UnauthenticatedError
-from core.keys import Principal, hash_secret
+from api.request_kinds import OPEN_PATHS, PREDICT_PATHS, is_upload
+from core.errors import BituneError, TooLargeError, UnauthenticatedError
+from core.keys import Principal
 
-LOOK_UP_THREADS = 8
 UPLOAD_OVERHEAD_BYTES = 1024**2  # boundaries and fields around the file
 
 
@@ -31,96 +24,55 @@ class BodyLimits(NamedTuple):
 class GateLayer:
     """Refuses by headers alone, and stops reading a body at its limit, whatever its headers promised.
 
-    Predict does not wait for that where the key was found last time: its route reads and decodes meanwhile, and asks
-    `wait_until_admitted` before it does more.
+    Predict for whom it trusts begins at once, as far as `wait_until_admitted` lets it, and is broken off if it is
+    refused.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        authenticate: Callable[[str], Principal],
-        limiter: RateLimiter,
-        limits: BodyLimits,
-        picture_gate: PictureGate,
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, admission: Admission, limits: BodyLimits) -> None:
         self._app = app
-        self._authenticate = authenticate
-        self._look_ups = SharedReads(num_threads=LOOK_UP_THREADS)
-        self._limiter = limiter
+        self._admission = admission
         self._limits = limits
-        self._picture_gate = picture_gate
-        self._remembered: Remembered[str, Principal] = Remembered()  # by the hash of a key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
-        headers, limit = Headers(scope=scope), _find_limit(self._limits, scope)
         try:
-            secret = _read_key(headers)
-            known = None if _is_too_long(headers, limit) else self._find_known(secret, scope)
-            admission = asyncio.create_task(self._admit(secret, known, scope))
-            scope["state"]["admission"] = admission
-            scope["state"]["principal"] = await admission if known is None else known
-            if _is_too_long(headers, limit):
-                raise _too_large(limit)
+            secret = _read_key(Headers(scope=scope))
+            self._admission.require_room(secret, scope)
+            trusted = None if self._is_too_long(scope) else self._admission.find_trusted(secret, scope)
+            if trusted is None:
+                await self._admit(secret, scope)
         except BituneError as exc:
             await render(exc, scope)(scope, receive, send)
             return
-        if known is None:
-            await self._run_limited(scope, receive, send, limit)
+        if trusted is None:
+            await self._run_limited(scope, receive, send)
         else:
-            await self._run_early(scope, receive, send, limit, admission)
+            await self._run_early(secret, trusted, scope, receive, send)
 
-    def _find_known(self, secret: str, scope: Scope) -> Principal | None:
-        """Whose predict may begin: the key was found last time.
+    async def _admit(self, secret: str, scope: Scope) -> None:
+        scope["state"]["principal"] = await self._admission.admit(secret, scope)
+        scope["state"]["admitted"] = admitted = asyncio.Event()
+        admitted.set()
+        if self._is_too_long(scope):
+            raise _too_large(_find_limit(self._limits, scope))
 
-        Raises what refuses it where there is no room: refusals are many, so they ask no database.
-        """
-        known = self._remembered.recall(hash_secret(secret)) if PREDICT_PATHS.match(scope["path"]) else None
-        if known is None:
-            return None
-        self._picture_gate.require_room(known.project_id)
-        return known if find_needed_scope(scope["method"], scope["path"]) in known.scopes else None
-
-    async def _admit(self, secret: str, known: Principal | None, scope: Scope) -> Principal:
-        """Key, scope, room, rate; requests that come at a time with one key look it up together."""
-        key_hash = hash_secret(secret)
-        try:
-            principal: Principal = await self._look_ups.read(secret, partial(self._authenticate, secret))
-            self._remembered.keep(key_hash, principal)
-            _require_scope(principal, scope)
-            if known is None and PREDICT_PATHS.match(scope["path"]):  # else its own pictures may fill the room by now
-                self._picture_gate.require_room(principal.project_id)
-            await self._count(principal, scope)
-        except (UnauthenticatedError, RateLimitedError):
-            self._remembered.forget(key_hash)  # what comes next begins nothing
-            raise
-        scope["state"]["is_admitted"] = True
-        return principal
-
-    async def _count(self, principal: Principal, scope: Scope) -> None:
-        """Raises RateLimitedError for a request too many."""
-        if (rate := principal.requests_per_second) is not None:
-            is_upload = brings_upload(scope)
-            await run_in_threadpool(self._limiter.require, principal.project_id, rate, is_upload=is_upload)
-
-    async def _run_early(
-        self, scope: Scope, receive: Receive, send: Send, limit: int, admission: "asyncio.Task[Principal]"
-    ) -> None:
-        """The app begins, and nothing is sent before the request is admitted; a refusal ends it."""
-        admitted = asyncio.Event()
+    async def _run_early(self, secret: str, trusted: Principal, scope: Scope, receive: Receive, send: Send) -> None:
+        """The app begins; nothing of its answer is sent before the request is admitted."""
+        scope["state"]["principal"] = trusted
+        scope["state"]["admitted"] = admitted = asyncio.Event()
 
         async def send_once_admitted(message: Message) -> None:
             await admitted.wait()
             await send(message)
 
-        running = asyncio.create_task(self._run_limited(scope, receive, send_once_admitted, limit))
+        running = asyncio.create_task(self._run_limited(scope, receive, send_once_admitted))
         running.add_done_callback(_note_error)
         try:
-            await admission
+            await self._admission.admit(secret, scope, trusted=trusted)
         except BituneError as exc:
+            running.cancel()
             await render(exc, scope)(scope, receive, send)
         else:
             admitted.set()
@@ -128,8 +80,13 @@ class GateLayer:
         finally:
             running.cancel()
 
-    async def _run_limited(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+    def _is_too_long(self, scope: Scope) -> bool:
+        length = Headers(scope=scope).get("content-length", "0")
+        return not length.isdecimal() or int(length) > _find_limit(self._limits, scope)
+
+    async def _run_limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An over-long body ends the stream, and whatever the app answers then is replaced by a 413."""
+        limit = _find_limit(self._limits, scope)
         received = 0
         refused = False
         replaced = False
@@ -166,12 +123,6 @@ def _note_error(ended: "asyncio.Task[None]") -> None:
         ended.exception()
 
 
-def _require_scope(principal: Principal, scope: Scope) -> None:
-    needed = find_needed_scope(scope["method"], scope["path"])
-    if needed not in principal.scopes:
-        raise ForbiddenError("scope_missing", f"the key lacks the scope '{needed}'", hint="use a key that has it")
-
-
 def _read_key(headers: Headers) -> str:
     scheme, _, secret = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret:
@@ -187,11 +138,6 @@ def _find_limit(limits: BodyLimits, scope: Scope) -> int:
     if is_upload(scope):
         return limits.upload_bytes + UPLOAD_OVERHEAD_BYTES
     return limits.json_bytes
-
-
-def _is_too_long(headers: Headers, limit: int) -> bool:
-    length = headers.get("content-length", "0")
-    return not length.isdecimal() or int(length) > limit
 
 
 def _too_large(limit: int) -> TooLargeError:

@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp
 
 from api import openapi
+from api.admission import Admission
 from api.batching import Batcher
 from api.deadline import DeadlineLayer, Deadlines
 from api.decode_pool import DecodePool
@@ -64,7 +65,8 @@ def add_layers(
         json_bytes=settings.max_json_bytes,
     )
     authenticate_key = partial(_authenticate, lookups, settings.quota_requests_per_second)
-    gate = GateLayer(app, authenticate=authenticate_key, limiter=limiter, limits=limits, picture_gate=picture_gate)
+    admission = Admission(authenticate=authenticate_key, limiter=limiter, picture_gate=picture_gate)
+    gate = GateLayer(app, admission=admission, limits=limits)
     deadline = DeadlineLayer(gate, Deadlines(predict_seconds=settings.predict_timeout_seconds))
     return RequestIdLayer(UnreadBodyLayer(deadline))
 

@@ -90,8 +90,10 @@ async def _answer(
     request: Request, services: Services, principal: Principal, reference: str, body: PredictBody, asked: Asked
 ) -> PredictOut:
     async with _begin_decoding(services, principal.project_id, reference, body) as begun:
-        model_id = await services.servable_models.find(principal.project_id, reference)
-        await wait_until_admitted(request)
+        try:
+            model_id = await services.servable_models.find(principal.project_id, reference)
+        finally:
+            await wait_until_admitted(request)  # who is refused hears that alone
         began_at = time.perf_counter()
         contents = await services.picture_fetcher.fetch_many(body.images, principal.project_id)
         fetched_at = time.perf_counter()

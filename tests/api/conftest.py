@@ -79,6 +79,11 @@ def open_client(api_url: str, secret: str) -> httpx.Client:
 
 @pytest.fixture
 def secret(sessions: SessionFactory) -> str:
+    return make_secret(sessions)
+
+
+def make_secret(sessions: SessionFactory) -> str:
+    """Of a key of the default project that may do everything."""
     with sessions.begin() as session:
         return create_key(session, project_id=ensure_project(session), name="test", scopes=ALL_SCOPES).secret
 

@@ -93,10 +93,11 @@ async def send_slowly() -> AsyncIterator[bytes]:
 
 
 def admitted(app: ASGIApp) -> ASGIApp:
-    """What GateLayer leaves in the state once it knows who asks."""
+    """What GateLayer leaves in the state once a request is admitted."""
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"]["is_admitted"] = True
+        scope["state"]["admitted"] = event = asyncio.Event()
+        event.set()
         await app(scope, receive, send)
 
     return call

@@ -3,6 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -15,7 +18,7 @@ from core.inference.model_card import WEIGHTS_FILE
 from core.keys import hash_secret
 from core.settings import Settings
 from core.storage import Storage
-from tests.api.conftest import serve
+from tests.api.conftest import make_secret, open_client, serve
 from tests.api.served_models import make_state, store_model
 from tests.cards import make_card
 from tests.chaos.s3_faults import Slow
@@ -23,12 +26,16 @@ from tests.chaos.s3_proxy import S3Proxy, run_s3_proxy
 from tests.conditions import wait_until
 from tests.pictures import encode, make_picture
 
-COUNT_WAITING_FOR_KEYS = text(
-    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FROM keys%'"
-)
-COUNT_LOOKED_MODELS_UP = text(
-    "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle' AND query LIKE '%FROM models%' AND query_start > :since"
-)
+COUNT_SINCE = {  # sessions of the database
+    "waits for a key": text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE wait_event_type = 'Lock' AND query LIKE '%FROM keys%' AND query_start > :since"
+    ),
+    "has looked a model up": text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE state = 'idle' AND query LIKE '%FROM models%' AND query_start > :since"
+    ),
+}
 PICTURE = encode(make_picture(0, (40, 40)))
 RAW = {"Content-Type": "image/png"}
 
@@ -68,14 +75,41 @@ def model_id(sessions: SessionFactory, storage: Storage, tmp_path: Path) -> str:
         return store_model(session, storage, tmp_path, make_card("a", "b"), make_state(2))
 
 
+@pytest.fixture
+def other_model_id(sessions: SessionFactory, storage: Storage, tmp_path: Path) -> str:
+    with sessions.begin() as session:
+        return store_model(session, storage, tmp_path, make_card("a", "b"), make_state(2))
+
+
 def ask(client: httpx.Client, model_id: str) -> httpx.Response:
     return client.post(f"/models/{model_id}/predict", content=PICTURE, headers=RAW)
 
 
-def count(sessions: SessionFactory, what: TextClause, **values: object) -> int:
+@contextmanager
+def watch_weights(proxy: S3Proxy, *, bytes_per_second: int = 2_000_000) -> Iterator[None]:
+    """Counts how often they are read, and slows it."""
+    proxy.set_fault(Slow(bytes_per_second=bytes_per_second, methods=frozenset({"GET"}), key_pattern=WEIGHTS_FILE))
+    try:
+        yield
+    finally:
+        proxy.set_fault(None)
+
+
+@contextmanager
+def revoke_under_lock(sessions: SessionFactory, secret: str) -> Iterator[None]:
+    """Until the end no key is found; leaves when a request waits for its key and has looked its model up."""
+    with sessions.begin() as locking:
+        locking.execute(text("LOCK TABLE keys IN ACCESS EXCLUSIVE MODE"))
+        since = locking.execute(select(func.clock_timestamp())).scalar_one()
+        yield
+        for what in COUNT_SINCE.values():
+            wait_until(partial(_holds, sessions, what, since), seconds=4)
+        locking.execute(update(Key).where(Key.secret_sha256 == hash_secret(secret)).values(revoked_at=func.now()))
+
+
+def _holds(sessions: SessionFactory, what: TextClause, since: datetime) -> bool:
     with sessions.begin() as session:
-        found: int = session.execute(what, values).scalar_one()
-    return found
+        return bool(session.execute(what, {"since": since}).scalar_one())
 
 
 def test_model_that_one_deletes_is_gone_on_the_other(replicas: list[httpx.Client], model_id: str) -> None:
@@ -87,24 +121,22 @@ def test_model_that_one_deletes_is_gone_on_the_other(replicas: list[httpx.Client
 
 
 def test_key_that_is_revoked_while_it_is_looked_up_has_no_model_loaded(
-    replicas: list[httpx.Client], model_id: str, proxy: S3Proxy, sessions: SessionFactory, secret: str
+    replicas: list[httpx.Client],
+    model_id: str,
+    other_model_id: str,
+    proxy: S3Proxy,
+    sessions: SessionFactory,
+    secret: str,
 ) -> None:
-    """The API has seen the key before, so the request begins, and waits for no lock but the key's."""
-    assert ask(replicas[0], "model_unknown").status_code == 404
-    proxy.set_fault(Slow(bytes_per_second=2_000_000, methods=frozenset({"GET"}), key_pattern=WEIGHTS_FILE))
-    with ThreadPoolExecutor(1) as pool, sessions.begin() as locking:
-        locking.execute(text("LOCK TABLE keys IN ACCESS EXCLUSIVE MODE"))
-        since = locking.execute(select(func.clock_timestamp())).scalar_one()
-        asked = pool.submit(ask, replicas[0], model_id)
-        wait_until(lambda: count(sessions, COUNT_WAITING_FOR_KEYS) == 1, seconds=5)
-        wait_until(lambda: count(sessions, COUNT_LOOKED_MODELS_UP, since=since) == 1, seconds=5)
-        locking.execute(update(Key).where(Key.secret_sha256 == hash_secret(secret)).values(revoked_at=func.now()))
-        locking.commit()
-        answer = asked.result()
-    proxy.set_fault(None)
+    assert ask(replicas[0], "model_unknown").status_code == 404  # its key is admitted, so the next begins early
+    with watch_weights(proxy), ThreadPoolExecutor(1) as pool:
+        with revoke_under_lock(sessions, secret):
+            asked = pool.submit(ask, replicas[0], model_id)
+        assert (asked.result().status_code, asked.result().json()["code"]) == (401, "key_revoked")
 
-    assert (answer.status_code, answer.json()["code"]) == (401, "key_revoked")
-    assert proxy.hits == 0
+        with open_client(str(replicas[0].base_url), make_secret(sessions)) as client:
+            assert ask(client, other_model_id).status_code == 200  # a load that had begun would be over
+        assert [other_model_id in key for key in proxy.hit_keys] == [True]
 
 
 def test_each_says_whether_it_has_the_model_loaded(replicas: list[httpx.Client], model_id: str) -> None:
@@ -116,10 +148,8 @@ def test_each_says_whether_it_has_the_model_loaded(replicas: list[httpx.Client],
 def test_cold_herd_reads_the_weights_from_the_store_once(
     replicas: list[httpx.Client], model_id: str, proxy: S3Proxy
 ) -> None:
-    proxy.set_fault(Slow(bytes_per_second=2_000_000, methods=frozenset({"GET"}), key_pattern=WEIGHTS_FILE))
-    with ThreadPoolExecutor(6) as pool:
+    with watch_weights(proxy), ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda number: ask(replicas[number % 2], model_id), range(6)))
-    proxy.set_fault(None)
 
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["predictions"][0]["top"]["probability"] for answer in answers}) == 1
@@ -130,10 +160,8 @@ def test_more_than_there_is_room_for_is_refused_with_a_time_to_wait(
     replicas: list[httpx.Client], model_id: str, proxy: S3Proxy
 ) -> None:
     """The project's share is three pictures; the cold load holds them."""
-    proxy.set_fault(Slow(bytes_per_second=200_000, methods=frozenset({"GET"}), key_pattern=WEIGHTS_FILE))
-    with ThreadPoolExecutor(20) as pool:
+    with watch_weights(proxy, bytes_per_second=200_000), ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: ask(replicas[1], model_id), range(20)))
-    proxy.set_fault(None)
 
     counts = Counter(answer.status_code for answer in answers)
     assert counts == {200: 3, 429: 17}
