@@ -1,8 +1,11 @@
 """Who may pass: key, scope, room, rate; and who is trusted to be let in until it is known."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import TypeVar, cast
 
+from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -14,6 +17,8 @@ from api.request_kinds import PREDICT_PATHS, brings_upload, find_needed_scope
 from api.shared_reads import SharedReads
 from core.errors import ForbiddenError, UnauthenticatedError, UnavailableError
 from core.keys import Principal, hash_secret
+
+Result = TypeVar("Result")
 
 LOOK_UP_THREADS = 8
 
@@ -38,25 +43,26 @@ class Admission:
             self._require_room(found, scope)
 
     def find_trusted(self, secret: str, scope: Scope) -> Principal | None:
-        """Whose predict may begin before it is admitted: whoever asks whether to send his body is told so later."""
+        """Whose predict may begin before it is admitted; not with `Expect`, where to read a body is to ask for it."""
         if not PREDICT_PATHS.match(scope["path"]) or "expect" in Headers(scope=scope):
             return None
         known = self._admitted.recall(hash_secret(secret))
-        return known if known is not None and _find_scope(scope) in known.scopes else None
+        return known if known is not None and _find_needed_scope(scope) in known.scopes else None
 
-    async def admit(self, secret: str, scope: Scope, *, trusted: Principal | None = None) -> Principal:
-        """Requests that come at a time with one key look it up together.
+    async def admit(self, secret: str, scope: Scope) -> Principal:
+        """Requests that come at a time with one key look it up together."""
+        return await self._admit(secret, scope, lambda principal: self._require_room(principal, scope))
 
-        For whom it has begun there was room; its own pictures may fill it by now.
-        """
+    async def admit_begun(self, secret: str, scope: Scope, trusted: Principal) -> Principal:
+        """There was room for what has begun: its own pictures may fill it by now."""
+        return await self._admit(secret, scope, lambda principal: _require_same_project(principal, trusted))
+
+    async def _admit(self, secret: str, scope: Scope, require: Callable[[Principal], None]) -> Principal:
         key_hash = hash_secret(secret)
         try:
             principal = await self._look_up(secret, key_hash)
             _require_scope(principal, scope)
-            if trusted is None:
-                self._require_room(principal, scope)
-            elif principal.project_id != trusted.project_id:
-                raise _moved_key()
+            require(principal)
             await self._count(principal, scope)
         except Exception:
             self._admitted.forget(key_hash)  # nothing more begins until one was admitted
@@ -84,15 +90,28 @@ class Admission:
             await run_in_threadpool(self._limiter.require, principal.project_id, rate, is_upload=is_upload)
 
 
-def _find_scope(scope: Scope) -> str:
+async def once_admitted(request: Request, work: Awaitable[Result]) -> Result:
+    """The result or the error of work that may begin before: who is refused hears that alone."""
+    admitted = cast(asyncio.Event, request.state.admitted)  # set by GateLayer, which cancels what is refused
+    try:
+        result = await work
+    except Exception:
+        await admitted.wait()
+        raise
+    await admitted.wait()
+    return result
+
+
+def _find_needed_scope(scope: Scope) -> str:
     return find_needed_scope(scope["method"], scope["path"])
 
 
 def _require_scope(principal: Principal, scope: Scope) -> None:
-    needed = _find_scope(scope)
+    needed = _find_needed_scope(scope)
     if needed not in principal.scopes:
         raise ForbiddenError("scope_missing", f"the key lacks the scope '{needed}'", hint="use a key that has it")
 
 
-def _moved_key() -> UnavailableError:
-    return UnavailableError("key_moved", "the key belongs to another project since a moment ago", hint="try again")
+def _require_same_project(principal: Principal, trusted: Principal) -> None:
+    if principal.project_id != trusted.project_id:
+        raise UnavailableError("key_moved", "the key now belongs to another project", hint="send the request again")

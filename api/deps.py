@@ -1,6 +1,5 @@
-"""What routes get from the request: Annotated aliases, and the wait for admission."""
+"""The Annotated aliases that routes use."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Literal, cast
 
@@ -19,11 +18,6 @@ async def get_services(request: Request) -> Services:
 
 async def get_principal(request: Request) -> Principal:
     return cast(Principal, request.state.principal)  # set by GateLayer
-
-
-async def wait_until_admitted(request: Request) -> None:
-    """GateLayer lets predict begin before: to read, to decode, to look up, but nothing that others would notice."""
-    await cast(asyncio.Event, request.state.admitted).wait()  # set by GateLayer, which breaks off what is refused
 
 
 async def hold_session_slot(services: Annotated[Services, Depends(get_services)]) -> AsyncIterator[None]:

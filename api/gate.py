@@ -24,8 +24,7 @@ class BodyLimits(NamedTuple):
 class GateLayer:
     """Refuses by headers alone, and stops reading a body at its limit, whatever its headers promised.
 
-    Predict for whom it trusts begins at once, as far as `wait_until_admitted` lets it, and is broken off if it is
-    refused.
+    Predict for whom it trusts begins at once, as far as `once_admitted` lets it, and is broken off if it is refused.
     """
 
     def __init__(self, app: ASGIApp, *, admission: Admission, limits: BodyLimits) -> None:
@@ -37,12 +36,16 @@ class GateLayer:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
+        scope["state"]["admitted"] = asyncio.Event()
         try:
             secret = _read_key(Headers(scope=scope))
             self._admission.require_room(secret, scope)
-            trusted = None if self._is_too_long(scope) else self._admission.find_trusted(secret, scope)
+            too_large = _find_too_large(self._limits, scope)
+            trusted = None if too_large else self._admission.find_trusted(secret, scope)
             if trusted is None:
-                await self._admit(secret, scope)
+                _let_in(await self._admission.admit(secret, scope), scope)
+                if too_large:
+                    raise too_large
         except BituneError as exc:
             await render(exc, scope)(scope, receive, send)
             return
@@ -51,38 +54,26 @@ class GateLayer:
         else:
             await self._run_early(secret, trusted, scope, receive, send)
 
-    async def _admit(self, secret: str, scope: Scope) -> None:
-        scope["state"]["principal"] = await self._admission.admit(secret, scope)
-        scope["state"]["admitted"] = admitted = asyncio.Event()
-        admitted.set()
-        if self._is_too_long(scope):
-            raise _too_large(_find_limit(self._limits, scope))
-
     async def _run_early(self, secret: str, trusted: Principal, scope: Scope, receive: Receive, send: Send) -> None:
         """The app begins; nothing of its answer is sent before the request is admitted."""
         scope["state"]["principal"] = trusted
-        scope["state"]["admitted"] = admitted = asyncio.Event()
 
         async def send_once_admitted(message: Message) -> None:
-            await admitted.wait()
+            await scope["state"]["admitted"].wait()
             await send(message)
 
         running = asyncio.create_task(self._run_limited(scope, receive, send_once_admitted))
         running.add_done_callback(_note_error)
         try:
-            await self._admission.admit(secret, scope, trusted=trusted)
+            principal = await self._admission.admit_begun(secret, scope, trusted)
         except BituneError as exc:
             running.cancel()
             await render(exc, scope)(scope, receive, send)
         else:
-            admitted.set()
+            _let_in(principal, scope)
             await running
         finally:
             running.cancel()
-
-    def _is_too_long(self, scope: Scope) -> bool:
-        length = Headers(scope=scope).get("content-length", "0")
-        return not length.isdecimal() or int(length) > _find_limit(self._limits, scope)
 
     async def _run_limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An over-long body ends the stream, and whatever the app answers then is replaced by a 413."""
@@ -117,6 +108,11 @@ class GateLayer:
             await render(_too_large(limit), scope)(scope, receive, send)
 
 
+def _let_in(principal: Principal, scope: Scope) -> None:
+    scope["state"]["principal"] = principal
+    scope["state"]["admitted"].set()
+
+
 def _note_error(ended: "asyncio.Task[None]") -> None:
     """Where a refusal came first, nobody asks for this one."""
     if not ended.cancelled():
@@ -138,6 +134,12 @@ def _find_limit(limits: BodyLimits, scope: Scope) -> int:
     if is_upload(scope):
         return limits.upload_bytes + UPLOAD_OVERHEAD_BYTES
     return limits.json_bytes
+
+
+def _find_too_large(limits: BodyLimits, scope: Scope) -> TooLargeError | None:
+    """By what its headers promise."""
+    length, limit = Headers(scope=scope).get("content-length", "0"), _find_limit(limits, scope)
+    return None if length.isdecimal() and int(length) <= limit else _too_large(limit)
 
 
 def _too_large(limit: int) -> TooLargeError:

@@ -8,8 +8,9 @@ from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Path, Query, Request
 
+from api.admission import once_admitted
 from api.decode_pool import DecodedImage
-from api.deps import PrincipalDep, ServicesDep, wait_until_admitted
+from api.deps import PrincipalDep, ServicesDep
 from api.gone_clients import unless_gone
 from api.predict_bodies import PredictBody, read_predict_body
 from api.predict_rendering import DEFAULT_TOP_K, Asked, Renderer
@@ -90,10 +91,7 @@ async def _answer(
     request: Request, services: Services, principal: Principal, reference: str, body: PredictBody, asked: Asked
 ) -> PredictOut:
     async with _begin_decoding(services, principal.project_id, reference, body) as begun:
-        try:
-            model_id = await services.servable_models.find(principal.project_id, reference)
-        finally:
-            await wait_until_admitted(request)  # who is refused hears that alone
+        model_id = await once_admitted(request, services.servable_models.find(principal.project_id, reference))
         began_at = time.perf_counter()
         contents = await services.picture_fetcher.fetch_many(body.images, principal.project_id)
         fetched_at = time.perf_counter()

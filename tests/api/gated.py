@@ -35,12 +35,15 @@ class App:
         self.broken_off = 0
         self.thinks_seconds = 0.0
         self.pictures = 0
+        self.crash: Exception | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         project_id = scope["state"]["principal"].project_id
         self.began_for.append(project_id)
         try:
             await asyncio.sleep(self.thinks_seconds)
+            if self.crash is not None:
+                raise self.crash
             with self._gate.admit(project_id, self.pictures):
                 await PlainTextResponse("hello")(scope, receive, send)
         except asyncio.CancelledError:

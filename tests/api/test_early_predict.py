@@ -1,16 +1,19 @@
 """Predict begins while its key is looked up, if the key's last request was admitted; nothing comes of it before."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
+from fastapi import Request
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
+from api.admission import once_admitted
 from api.deadline import Deadlines
 from api.limits import RateLimiter
 from core.db.session import SessionFactory
 from tests.api.gated import PATIENCE_SECONDS, World
+from tests.conditions import POLL_SECONDS
 
 ANSWER_SECONDS = 1.0
 DEADLINES = Deadlines(answer_seconds=ANSWER_SECONDS, predict_seconds=2 * PATIENCE_SECONDS)
@@ -119,23 +122,74 @@ def test_outage_of_the_database_is_told_and_logged_once(world: World) -> None:
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["request_failed"]
 
 
-def test_look_up_that_hangs_is_waited_for_no_longer_because_predict_began(world: World) -> None:
-    async def ask() -> int:
+@pytest.mark.parametrize(("revokes", "status"), [(False, 500), (True, 401)])
+def test_crash_of_what_began_is_told_to_who_is_admitted(world: World, revokes: bool, status: int) -> None:
+    async def ask() -> tuple[int, int]:
         await world.ask(world.key.secret)
+        if revokes:
+            world.revoke()
+        world.app.crash = RuntimeError("a crash of ours")
+        return await world.ask_while_held_up(world.key.secret)
+
+    assert asyncio.run(ask()) == (1, status)
+
+
+def test_look_up_that_hangs_is_waited_for_no_longer_because_predict_began(world: World) -> None:
+    async def ask() -> tuple[int, int]:
+        assert await world.ask(world.key.secret) == 200
+        world.set_deadlines(DEADLINES)
         world.lets_look_up.clear()
         status = await world.ask(world.key.secret)
         world.lets_look_up.set()
-        return status
+        return len(world.app.began_for), status
 
-    world.set_deadlines(DEADLINES)
-    assert asyncio.run(ask()) == 503
+    assert asyncio.run(ask()) == (2, 503)
 
 
 def test_predict_that_began_early_may_take_as_long_as_any(world: World) -> None:
-    async def ask() -> int:
-        await world.ask(world.key.secret)
+    async def ask() -> tuple[int, int]:
+        assert await world.ask(world.key.secret) == 200
+        world.set_deadlines(DEADLINES)
         world.app.thinks_seconds = 1.5 * ANSWER_SECONDS
-        return await world.ask(world.key.secret)
+        return await world.ask_while_held_up(world.key.secret)
 
-    world.set_deadlines(DEADLINES)
-    assert asyncio.run(ask()) == 200
+    assert asyncio.run(ask()) == (1, 200)
+
+
+def make_request(admitted: asyncio.Event) -> Request:
+    return Request({"type": "http", "state": {"admitted": admitted}})
+
+
+async def find() -> str:
+    return "model"
+
+
+async def fail() -> str:
+    raise LookupError
+
+
+@pytest.mark.parametrize("work", [find, fail])
+def test_neither_result_nor_error_is_there_before_the_request_is_admitted(work: Callable[[], Awaitable[str]]) -> None:
+    async def wait() -> list[bool]:
+        admitted = asyncio.Event()
+        waiting = asyncio.ensure_future(once_admitted(make_request(admitted), work()))
+        were_done = []
+        for _ in range(2):
+            await asyncio.wait({waiting}, timeout=POLL_SECONDS)
+            were_done.append(waiting.done())
+            admitted.set()
+        assert isinstance(waiting.exception(), LookupError) or waiting.result() == "model"
+        return were_done
+
+    assert asyncio.run(wait()) == [False, True]
+
+
+def test_work_of_who_is_refused_ends_at_once() -> None:
+    async def refuse() -> bool:
+        waiting = asyncio.ensure_future(once_admitted(make_request(asyncio.Event()), asyncio.Event().wait()))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait({waiting}, timeout=ANSWER_SECONDS)
+        return waiting.cancelled()
+
+    assert asyncio.run(refuse())

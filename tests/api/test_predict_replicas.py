@@ -12,13 +12,14 @@ import httpx
 import pytest
 from sqlalchemy import TextClause, func, select, text, update
 
+from api.deadline import ANSWER_SECONDS
 from core.db.session import SessionFactory
 from core.db.tables import Key
 from core.inference.model_card import WEIGHTS_FILE
 from core.keys import hash_secret
 from core.settings import Settings
 from core.storage import Storage
-from tests.api.conftest import make_secret, open_client, serve
+from tests.api.conftest import make_secret, serve
 from tests.api.served_models import make_state, store_model
 from tests.cards import make_card
 from tests.chaos.s3_faults import Slow
@@ -26,16 +27,13 @@ from tests.chaos.s3_proxy import S3Proxy, run_s3_proxy
 from tests.conditions import wait_until
 from tests.pictures import encode, make_picture
 
-COUNT_SINCE = {  # sessions of the database
-    "waits for a key": text(
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE wait_event_type = 'Lock' AND query LIKE '%FROM keys%' AND query_start > :since"
-    ),
-    "has looked a model up": text(
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE state = 'idle' AND query LIKE '%FROM models%' AND query_start > :since"
-    ),
-}
+WAITS_FOR_A_KEY = text(
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE wait_event_type = 'Lock' AND query LIKE '%FROM keys%' AND query_start > :since"
+)
+HAS_LOOKED_A_MODEL_UP = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle' AND query LIKE '%FROM models%' AND query_start > :since"
+)
 PICTURE = encode(make_picture(0, (40, 40)))
 RAW = {"Content-Type": "image/png"}
 
@@ -62,23 +60,28 @@ def urls(api_settings: Settings, proxy: S3Proxy, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture
 def replicas(urls: tuple[str, str], secret: str) -> Iterator[list[httpx.Client]]:
-    headers = {"Authorization": f"Bearer {secret}"}
-    clients = [httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=30) for url in urls]
-    yield clients
-    for client in clients:
-        client.close()
+    with make_client(urls[0], secret) as first, make_client(urls[1], secret) as second:
+        yield [first, second]
+
+
+def make_client(url: str, secret: str) -> httpx.Client:
+    """That waits also for a slow load."""
+    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}, trust_env=False, timeout=30)
 
 
 @pytest.fixture
 def model_id(sessions: SessionFactory, storage: Storage, tmp_path: Path) -> str:
-    with sessions.begin() as session:
-        return store_model(session, storage, tmp_path, make_card("a", "b"), make_state(2))
+    return make_model(sessions, storage, tmp_path)
 
 
 @pytest.fixture
 def other_model_id(sessions: SessionFactory, storage: Storage, tmp_path: Path) -> str:
+    return make_model(sessions, storage, tmp_path)
+
+
+def make_model(sessions: SessionFactory, storage: Storage, folder: Path) -> str:
     with sessions.begin() as session:
-        return store_model(session, storage, tmp_path, make_card("a", "b"), make_state(2))
+        return store_model(session, storage, folder, make_card("a", "b"), make_state(2))
 
 
 def ask(client: httpx.Client, model_id: str) -> httpx.Response:
@@ -102,12 +105,12 @@ def revoke_under_lock(sessions: SessionFactory, secret: str) -> Iterator[None]:
         locking.execute(text("LOCK TABLE keys IN ACCESS EXCLUSIVE MODE"))
         since = locking.execute(select(func.clock_timestamp())).scalar_one()
         yield
-        for what in COUNT_SINCE.values():
-            wait_until(partial(_holds, sessions, what, since), seconds=4)
+        wait_until(partial(_is_there, sessions, WAITS_FOR_A_KEY, since), seconds=ANSWER_SECONDS / 3)
+        wait_until(partial(_is_there, sessions, HAS_LOOKED_A_MODEL_UP, since), seconds=ANSWER_SECONDS / 3)
         locking.execute(update(Key).where(Key.secret_sha256 == hash_secret(secret)).values(revoked_at=func.now()))
 
 
-def _holds(sessions: SessionFactory, what: TextClause, since: datetime) -> bool:
+def _is_there(sessions: SessionFactory, what: TextClause, since: datetime) -> bool:
     with sessions.begin() as session:
         return bool(session.execute(what, {"since": since}).scalar_one())
 
@@ -134,7 +137,7 @@ def test_key_that_is_revoked_while_it_is_looked_up_has_no_model_loaded(
             asked = pool.submit(ask, replicas[0], model_id)
         assert (asked.result().status_code, asked.result().json()["code"]) == (401, "key_revoked")
 
-        with open_client(str(replicas[0].base_url), make_secret(sessions)) as client:
+        with make_client(str(replicas[0].base_url), make_secret(sessions)) as client:
             assert ask(client, other_model_id).status_code == 200  # a load that had begun would be over
         assert [other_model_id in key for key in proxy.hit_keys] == [True]
 
