@@ -1,4 +1,4 @@
-"""Who may pass: key, scope, room, rate; and who is trusted to be let in until it is known."""
+"""Who is admitted, by key, scope, room and rate; and whose predict may begin before that is known."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -38,7 +38,7 @@ class Admission:
         self._admitted: Remembered[str, Principal] = Remembered()
 
     def require_room(self, secret: str, scope: Scope) -> None:
-        """For whose the key was last time: refusals are many, so they ask no database."""
+        """Judges by the project that the key had last time, without the database: refusals are many."""
         if (found := self._found.recall(hash_secret(secret))) is not None:
             self._require_room(found, scope)
 
@@ -91,7 +91,7 @@ class Admission:
 
 
 async def once_admitted(request: Request, work: Awaitable[Result]) -> Result:
-    """The result or the error of work that may begin before: who is refused hears that alone."""
+    """The result or the error of `work`, held back until the request is admitted; a refused one gets neither."""
     admitted = cast(asyncio.Event, request.state.admitted)  # set by GateLayer, which cancels what is refused
     try:
         result = await work

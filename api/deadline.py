@@ -102,7 +102,7 @@ class _Exchange:
         return self._heard_at + self._limit_seconds() - time.monotonic()
 
     def _limit_seconds(self) -> float:
-        """What a path is allowed counts from admission on: to look up a key takes no longer for anybody."""
+        """What a path is allowed holds from admission on: to look up a key takes no longer for anybody."""
         admitted = self._scope.get("state", {}).get("admitted")  # set by GateLayer
         return self._answer_seconds if admitted is None or not admitted.is_set() else self._allowed_seconds
 

@@ -35,8 +35,8 @@ class PictureGate:
             )
 
     @contextmanager
-    def admit(self, project_id: str, count: int) -> Iterator[None]:
-        """For as long as `count` pictures are at work."""
+    def hold(self, project_id: str, count: int) -> Iterator[None]:
+        """Room for `count` pictures, for as long as they are at work."""
         self.require_room(project_id)
         self._held[project_id] += count
         try:

@@ -82,7 +82,7 @@ async def _predict(
 ) -> PredictOut:
     body = await read_predict_body(request, services.settings)
     reference = _choose_model(model, body)
-    with services.picture_gate.admit(principal.project_id, len(body.images)):
+    with services.picture_gate.hold(principal.project_id, len(body.images)):
         answer = _answer(request, services, principal, reference, body, asked.or_else(body.asked))
         return await unless_gone(request, answer)
 

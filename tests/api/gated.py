@@ -29,8 +29,8 @@ MANY_TURNS = 100  # of the event loop: whatever could begin has begun
 class App:
     """Thinks, holds pictures, says hello; knows for whom it began, and how often it was broken off."""
 
-    def __init__(self, gate: PictureGate) -> None:
-        self._gate = gate
+    def __init__(self, picture_gate: PictureGate) -> None:
+        self._picture_gate = picture_gate
         self.began_for: list[str] = []  # projects
         self.broken_off = 0
         self.thinks_seconds = 0.0
@@ -44,7 +44,7 @@ class App:
             await asyncio.sleep(self.thinks_seconds)
             if self.crash is not None:
                 raise self.crash
-            with self._gate.admit(project_id, self.pictures):
+            with self._picture_gate.hold(project_id, self.pictures):
                 await PlainTextResponse("hello")(scope, receive, send)
         except asyncio.CancelledError:
             self.broken_off += 1
@@ -56,8 +56,8 @@ class World:
 
     def __init__(self, sessions: SessionFactory, limiter: RateLimiter) -> None:
         self.look_ups = 0
-        self.gate = PictureGate(max_pictures=4)
-        self.app = App(self.gate)
+        self.picture_gate = PictureGate(max_pictures=4)
+        self.app = App(self.picture_gate)
         self.lets_look_up = threading.Event()
         self.lets_look_up.set()
         self.outage: Exception | None = None
@@ -65,7 +65,7 @@ class World:
         with sessions.begin() as session:
             self.project_id = ensure_project(session)
             self.key, self.writing_key = self._make_key(session, "predict", "write"), self._make_key(session, "write")
-        admission = Admission(authenticate=self._authenticate, limiter=limiter, picture_gate=self.gate)
+        admission = Admission(authenticate=self._authenticate, limiter=limiter, picture_gate=self.picture_gate)
         limits = BodyLimits(upload_bytes=100, predict_bytes=100, json_bytes=100)
         self._layer: ASGIApp = GateLayer(self.app, admission=admission, limits=limits)
 

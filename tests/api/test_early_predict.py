@@ -15,7 +15,7 @@ from core.db.session import SessionFactory
 from tests.api.gated import PATIENCE_SECONDS, World
 from tests.conditions import POLL_SECONDS
 
-ANSWER_SECONDS = 1.0
+ANSWER_SECONDS = 2.0
 DEADLINES = Deadlines(answer_seconds=ANSWER_SECONDS, predict_seconds=2 * PATIENCE_SECONDS)
 
 

@@ -105,8 +105,8 @@ def revoke_under_lock(sessions: SessionFactory, secret: str) -> Iterator[None]:
         locking.execute(text("LOCK TABLE keys IN ACCESS EXCLUSIVE MODE"))
         since = locking.execute(select(func.clock_timestamp())).scalar_one()
         yield
-        wait_until(partial(_is_there, sessions, WAITS_FOR_A_KEY, since), seconds=ANSWER_SECONDS / 3)
-        wait_until(partial(_is_there, sessions, HAS_LOOKED_A_MODEL_UP, since), seconds=ANSWER_SECONDS / 3)
+        wait_until(partial(_is_there, sessions, WAITS_FOR_A_KEY, since), seconds=ANSWER_SECONDS / 2.25)
+        wait_until(partial(_is_there, sessions, HAS_LOOKED_A_MODEL_UP, since), seconds=ANSWER_SECONDS / 2.25)
         locking.execute(update(Key).where(Key.secret_sha256 == hash_secret(secret)).values(revoked_at=func.now()))
 
 

@@ -17,7 +17,7 @@ def world(sessions: SessionFactory, limiter: RateLimiter) -> World:
 def test_known_key_is_refused_without_a_look_up(world: World) -> None:
     async def ask() -> list[int]:
         statuses = [await world.ask(world.key.secret)]
-        with world.gate.admit(world.project_id, 4):
+        with world.picture_gate.hold(world.project_id, 4):
             statuses += [await world.ask(world.key.secret) for _ in range(3)]
         return statuses
 
@@ -28,7 +28,7 @@ def test_known_key_is_refused_without_a_look_up(world: World) -> None:
 def test_unknown_key_is_told_so_also_when_there_is_no_room(world: World) -> None:
     async def ask() -> int:
         await world.ask(world.key.secret)
-        with world.gate.admit(world.project_id, 4):
+        with world.picture_gate.hold(world.project_id, 4):
             return await world.ask("bt_nothing")
 
     assert asyncio.run(ask()) == 401
@@ -38,10 +38,10 @@ def test_revoked_key_is_never_let_in_and_forgotten_once_there_is_room(world: Wor
     async def ask() -> list[int]:
         await world.ask(world.key.secret)
         world.revoke()
-        with world.gate.admit(world.project_id, 4):
+        with world.picture_gate.hold(world.project_id, 4):
             statuses = [await world.ask(world.key.secret)]  # nobody looked yet
         statuses.append(await world.ask(world.key.secret))
-        with world.gate.admit(world.project_id, 4):
+        with world.picture_gate.hold(world.project_id, 4):
             statuses.append(await world.ask(world.key.secret))
         return statuses
 
