@@ -64,8 +64,8 @@ class Admission:
             _require_scope(principal, scope)
             require(principal)
             await self._count(principal, scope)
-        except Exception:
-            self._admitted.forget(key_hash)  # nothing more begins until one was admitted
+        except Exception:  # whatever it was, nothing more begins until one was admitted
+            self._admitted.forget(key_hash)
             raise
         self._admitted.keep(key_hash, principal)
         return principal
@@ -95,7 +95,7 @@ async def once_admitted(request: Request, work: Awaitable[Result]) -> Result:
     admitted = cast(asyncio.Event, request.state.admitted)  # set by GateLayer, which cancels what is refused
     try:
         result = await work
-    except Exception:
+    except Exception:  # whatever it is, it is raised when it may be told
         await admitted.wait()
         raise
     await admitted.wait()

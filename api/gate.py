@@ -101,7 +101,7 @@ class GateLayer:
 
         try:
             await self._app(scope, receive_limited, send_or_refuse)
-        except Exception:
+        except Exception:  # of an app that we cut short: whatever comes of it, the client hears why
             if not refused or replaced:
                 raise
         if refused and not replaced:
