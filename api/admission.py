@@ -47,7 +47,7 @@ class Admission:
         if not PREDICT_PATHS.match(scope["path"]) or "expect" in Headers(scope=scope):
             return None
         known = self._admitted.recall(hash_secret(secret))
-        return known if known is not None and _find_needed_scope(scope) in known.scopes else None
+        return known if known is not None and find_needed_scope(scope) in known.scopes else None
 
     async def admit(self, secret: str, scope: Scope) -> Principal:
         """Requests that come at a time with one key look it up together."""
@@ -102,12 +102,8 @@ async def once_admitted(request: Request, work: Awaitable[Result]) -> Result:
     return result
 
 
-def _find_needed_scope(scope: Scope) -> str:
-    return find_needed_scope(scope["method"], scope["path"])
-
-
 def _require_scope(principal: Principal, scope: Scope) -> None:
-    needed = _find_needed_scope(scope)
+    needed = find_needed_scope(scope)
     if needed not in principal.scopes:
         raise ForbiddenError("scope_missing", f"the key lacks the scope '{needed}'", hint="use a key that has it")
 

@@ -22,7 +22,9 @@ def brings_upload(scope: Scope) -> bool:
     return is_upload(scope) or (scope["method"] == "POST" and scope["path"] == "/uploads")
 
 
-def find_needed_scope(method: str, path: str) -> str:
+def find_needed_scope(scope: Scope) -> str:
+    """Of the scopes that a key may have."""
+    method, path = scope["method"], scope["path"]
     if ADMIN_PATHS.match(path):
         return "admin"
     if PREDICT_PATHS.match(path):
