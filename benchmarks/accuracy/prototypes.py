@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.accuracy.rows import MethodName, Setup
+from core.inference.classifier import Classifier
+from core.specs import EncoderName
 from core.training import course, optim
 from core.training.methods import build
 from core.training.methods.base import Batch
@@ -98,6 +100,14 @@ class SmallCrops(BiTuning):
         return [view[:, :, top : top + side, left : left + side] for top, left in places]
 
 
+class QueryAlone(BiTuning):
+    """The key encoder gives keys alone, as in the authors' code: it is neither validated nor exported."""
+
+    @property
+    def candidates(self) -> dict[EncoderName, Classifier]:
+        return {"query": self.query.classifier}
+
+
 class ProbedHead(Trainer):
     """The head starts from a logistic regression on features of the frozen backbone, instead of from noise."""
 
@@ -145,6 +155,7 @@ PROTOTYPES = {
     "symmetric": _Change(build, "BiTuning", Symmetric),
     "mixed_pairs": _Change(build, "BiTuning", MixedPairs),
     "small_crops": _Change(build, "BiTuning", SmallCrops),
+    "query_alone": _Change(build, "BiTuning", QueryAlone),
     "probed_head": _Change(course, "Trainer", ProbedHead, frozenset({"vanilla", "bi_tuning"})),
     "fast_backbone": _Change(optim, "SLOW_SHARE", 1.0, frozenset({"vanilla", "bi_tuning"})),
 }

@@ -9,6 +9,7 @@ from benchmarks.accuracy.contest import Place, run
 from benchmarks.accuracy.prototypes import (
     PROBE_DECAY,
     MixedPairs,
+    QueryAlone,
     SmallCrops,
     Symmetric,
     check_prototype,
@@ -99,13 +100,25 @@ def test_small_crops_change_the_contrastive_loss_alone(weights: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "variant"), [("symmetric", Symmetric), ("mixed_pairs", MixedPairs), ("small_crops", SmallCrops)]
+    ("name", "variant"),
+    [
+        ("symmetric", Symmetric),
+        ("mixed_pairs", MixedPairs),
+        ("small_crops", SmallCrops),
+        ("query_alone", QueryAlone),
+    ],
 )
 def test_jobs_train_the_variant_while_it_is_tried_out(weights: Path, name: str, variant: type[BiTuning]) -> None:
     assert type(build(weights)) is BiTuning
 
     with try_out(name):
         assert type(build(weights)) is variant
+
+
+def test_key_encoder_is_no_candidate_where_the_query_encoder_is_alone(weights: Path) -> None:
+    assert set(build(weights).candidates) == {"query", "key"}
+    with try_out("query_alone"):
+        assert set(build(weights).candidates) == {"query"}
 
 
 def test_backbone_is_as_fast_as_the_head_while_it_is_tried_out(weights: Path) -> None:
