@@ -143,7 +143,7 @@ class BiTuning(Method):
         it = self._take_contrasted()
         return contrastive_cross_entropy(
             features,
-            self._make_class_weights()[labels],
+            self._make_anchors(labels),
             it.features,
             it.candidates.locate(labels, self.num_classes),
             it.features_valid,
@@ -163,11 +163,11 @@ class BiTuning(Method):
             log_weights=it.candidates.log_weights,
         )
 
-    def _make_class_weights(self) -> Tensor:
-        """[W ; b] with unit rows (C, d + 1), cut off from the gradient if so asked."""
+    def _make_anchors(self, labels: Tensor) -> Tensor:
+        """[W_y ; b_y] with unit length (B, d + 1), cut off from the gradient if so asked."""
         head = self.classifier.head
-        weights = torch.cat([head.weight, head.bias.unsqueeze(1)], dim=1).float()
-        return functional.normalize(weights.detach() if self.spec.detach_head else weights, dim=1)
+        anchors = torch.cat([head.weight[labels], head.bias[labels].unsqueeze(1)], dim=1).float()
+        return functional.normalize(anchors.detach() if self.spec.detach_head else anchors, dim=1)
 
     def _make_queue(self, width: int, generator: torch.Generator) -> KeyQueue:
         queue = KeyQueue(num_classes=self.num_classes, queue_size=self.spec.queue_size, width=width)
