@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import uvloop
+from structlog.testing import capture_logs
 
 from api.decode_pool import CHILD_MODULE, DecodedImage, DecodePool
 from api.shared_pixels import SHARED_BYTES, open_shared
@@ -131,10 +132,12 @@ def test_child_that_is_stuck_is_replaced() -> None:
         (pid,) = decoders.pool.pids()
         os.kill(pid, signal.SIGSTOP)
 
-        error = decoders.decode(content)
+        with capture_logs() as logged:
+            error = decoders.decode(content)
 
         assert isinstance(error, ImageError)
         assert error.code == "image_decode_timeout"
+        assert [(line["event"], line["error"]) for line in logged] == [("decode_child_replaced", "TimeoutError")]
         assert not Path(f"/proc/{pid}").exists()
 
 
