@@ -5,6 +5,7 @@ from typing import assert_never
 
 from core.errors import InvalidInputError
 from core.specs import (
+    MANY_CLASSES,
     BiTuningSpec,
     LinearProbeSpec,
     MethodSpec,
@@ -23,6 +24,7 @@ BATCH_SIZE = 48
 LEARNING_RATE = 0.01  # of a batch of 48
 MIN_CROP_AREA = 0.7
 TEMPERATURE = 0.5
+TEMPERATURE_OF_MANY = 0.07  # from MANY_CLASSES on
 PAPER_STEPS = 10_000
 PAPER_MIN_CROP_AREA = 0.2
 PAPER_TEMPERATURE = 0.07
@@ -151,12 +153,18 @@ def _resolve_bi_tuning(
     spec: BiTuningSpec, preset: Preset, dataset: DatasetFacts, total_steps: int
 ) -> ResolvedBiTuningSpec:
     fixed = {
-        "temperature": _number(spec.temperature, PAPER_TEMPERATURE if preset == "paper" else TEMPERATURE),
+        "temperature": _number(spec.temperature, _choose_temperature(preset, dataset)),
         "queue_size": _choose_queue_size(spec, preset, dataset),
         "encoder_momentum": _number(spec.encoder_momentum, _choose_momentum(total_steps)),
         "queue_fill": ("noise" if preset == "paper" else "mask") if spec.queue_fill == "auto" else spec.queue_fill,
     }
     return ResolvedBiTuningSpec(**spec.model_dump(exclude=set(fixed)), **fixed)
+
+
+def _choose_temperature(preset: Preset, dataset: DatasetFacts) -> float:
+    if preset == "paper":
+        return PAPER_TEMPERATURE
+    return TEMPERATURE if dataset.num_classes < MANY_CLASSES else TEMPERATURE_OF_MANY
 
 
 def _choose_queue_size(spec: BiTuningSpec, preset: Preset, dataset: DatasetFacts) -> int:

@@ -84,6 +84,14 @@ def test_default_is_what_was_measured_to_be_better() -> None:
     assert resolve_bi_tuning(TrainingSpec()).temperature == 0.5
 
 
+@pytest.mark.parametrize(("num_classes", "temperature"), [(2, 0.5), (19, 0.5), (20, 0.07), (1000, 0.07)])
+def test_temperature_is_small_where_classes_are_many(num_classes: int, temperature: float) -> None:
+    resolved = resolve(TrainingSpec(), make_dataset(num_classes, 10), BACKBONE)
+
+    assert isinstance(resolved.method, ResolvedBiTuningSpec)
+    assert resolved.method.temperature == temperature
+
+
 def test_job_of_before_goes_on_as_it_was_resolved() -> None:
     body = resolve(TrainingSpec(preset="paper"), DATASET, BACKBONE).model_dump(mode="json")
     before = body | {

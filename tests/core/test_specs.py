@@ -20,13 +20,17 @@ def test_baseline_is_not_compared_to_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "is_sharp"),
+    ("num_classes", "changes", "is_sharp"),
     [
-        ({"temperature": 0.19}, True),
-        ({"temperature": 0.2}, False),
-        ({"temperature": 0.07, "ccl_weight": 0.0}, True),
-        ({"temperature": 0.07, "ccl_weight": 0.0, "cce_weight": 0.0}, False),
+        (19, {"temperature": 0.19}, True),
+        (19, {"temperature": 0.2}, False),
+        (20, {"temperature": 0.069}, True),
+        (20, {"temperature": 0.07}, False),
+        (2, {"temperature": 0.07, "ccl_weight": 0.0}, True),
+        (2, {"temperature": 0.07, "ccl_weight": 0.0, "cce_weight": 0.0}, False),
     ],
 )
-def test_temperature_is_sharp_below_what_was_tried(changes: dict[str, float], *, is_sharp: bool) -> None:
-    assert BI_TUNING.model_copy(update=changes).is_sharp == is_sharp
+def test_temperature_is_sharp_below_what_was_tried(
+    num_classes: int, changes: dict[str, float], *, is_sharp: bool
+) -> None:
+    assert BI_TUNING.model_copy(update=changes).is_sharp(num_classes) == is_sharp

@@ -81,9 +81,9 @@ class BiTuning(Method):
     @property
     def notes(self) -> list[Note]:
         notes = []
-        if self.spec.is_sharp and self.keeps_statistics:
+        if self.spec.is_sharp(self.num_classes) and self.keeps_statistics:
             details: dict[str, int | float] = {"temperature": self.spec.temperature}
-            message = self.spec.describe_sharpness()
+            message = self.spec.describe_sharpness(self.num_classes)
             notes.append(Note(level="warning", code="sharp_temperature", message=message, details=details))
         if self._num_candidates < self.num_classes:
             message = f"each step contrasts with {self._num_candidates} of the {self.num_classes} classes"
