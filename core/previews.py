@@ -9,7 +9,7 @@ from core.backbones import get_backbone
 from core.dataset_index import INDEX_FILE, parse_index
 from core.datasets import ClassCounts, get_trainable_dataset, require_one_source
 from core.ingest.facts import gather_facts
-from core.resolution import BackboneFacts, DatasetFacts, resolve
+from core.resolution import BackboneFacts, DatasetFacts, choose_temperature, resolve
 from core.specs import BackboneDescription, ResolvedBiTuningSpec, ResolvedSpec, TrainingSpec
 from core.speeds import JobSize
 from core.storage import Storage
@@ -94,17 +94,10 @@ def _advise_on_workers(spec: TrainingSpec, gpus: list[int]) -> list[Advice]:
     return []
 
 
-def _advise_on_temperature(method: ResolvedBiTuningSpec, num_classes: int) -> list[Advice]:
-    if not method.is_sharp(num_classes):
-        return []
-    hint = 'leave `method.temperature` at "auto", or set `training.batch_norm` to `batch`'
-    return [Advice("sharp_temperature", method.describe_sharpness(num_classes), hint)]
-
-
 def _advise_on_job(spec: ResolvedSpec, facts: DatasetFacts) -> list[Advice]:
     advice = []
     if isinstance(spec.method, ResolvedBiTuningSpec) and spec.training.batch_norm != "batch":
-        advice += _advise_on_temperature(spec.method, facts.num_classes)
+        advice += _advise_on_temperature(spec.method, facts.num_classes, spec.training.learning_rate)
     if facts.test_samples == 0:
         message = "the dataset keeps no test split: the model will be evaluated on validation, which is optimistic"
         advice.append(Advice("no_test_split", message, "import it with a `test_fraction`"))
@@ -121,3 +114,11 @@ def _advise_on_job(spec: ResolvedSpec, facts: DatasetFacts) -> list[Advice]:
         message = f"a batch of {spec.training.batch_size} is more than the {facts.train_samples} training samples"
         advice.append(Advice("one_short_batch", message, 'leave `batch_size` at "auto"'))
     return advice
+
+
+def _advise_on_temperature(method: ResolvedBiTuningSpec, num_classes: int, learning_rate: float) -> list[Advice]:
+    if not method.is_sharp(num_classes):
+        return []
+    better = choose_temperature(num_classes, learning_rate)
+    hint = f"set `method.temperature` to {better:g}, or `training.batch_norm` to `batch`"
+    return [Advice("sharp_temperature", method.describe_sharpness(num_classes), hint)]

@@ -8,7 +8,6 @@ from core.specs import (
     MANY_CLASSES,
     BiTuningSpec,
     LinearProbeSpec,
-    MethodSpec,
     OptimizationSpec,
     Preset,
     ResolvedBiTuningSpec,
@@ -24,7 +23,7 @@ BATCH_SIZE = 48
 LEARNING_RATE = 0.01  # of a batch of 48
 MIN_CROP_AREA = 0.7
 TEMPERATURE = 0.5
-TEMPERATURE_OF_MANY = 0.07  # from MANY_CLASSES on
+TEMPERATURE_OF_MANY = 0.07  # from MANY_CLASSES on, at the default rate or less: twice the rate spoilt a run
 PAPER_STEPS = 10_000
 PAPER_MIN_CROP_AREA = 0.2
 PAPER_TEMPERATURE = 0.07
@@ -63,9 +62,15 @@ def resolve(spec: TrainingSpec, dataset: DatasetFacts, backbone: BackboneFacts) 
     return ResolvedSpec(
         **spec.model_dump(exclude={"backbone_sha256", "method", "training"}),
         backbone_sha256=backbone.sha256,
-        method=_resolve_method(spec.method, spec.preset, dataset, total_steps),
+        method=_resolve_method(spec, training, dataset, total_steps),
         training=training,
     )
+
+
+def choose_temperature(num_classes: int, learning_rate: float) -> float:
+    """What "auto" takes under preset `default`."""
+    is_small = num_classes >= MANY_CLASSES and learning_rate <= LEARNING_RATE
+    return TEMPERATURE_OF_MANY if is_small else TEMPERATURE
 
 
 def count_steps_per_epoch(train_samples: int, batch_size: int) -> int:
@@ -139,32 +144,31 @@ def _resolve_class_weights(asked: OptimizationSpec, dataset: DatasetFacts) -> di
     return {name: asked.class_weights.get(name, 1.0) for name in dataset.class_counts}
 
 
-def _resolve_method(spec: MethodSpec, preset: Preset, dataset: DatasetFacts, total_steps: int) -> ResolvedMethodSpec:
-    match spec:
+def _resolve_method(
+    spec: TrainingSpec, training: ResolvedOptimizationSpec, dataset: DatasetFacts, total_steps: int
+) -> ResolvedMethodSpec:
+    match spec.method:
         case BiTuningSpec():
-            return _resolve_bi_tuning(spec, preset, dataset, total_steps)
+            return _resolve_bi_tuning(spec.method, spec.preset, training, dataset, total_steps)
         case VanillaSpec() | LinearProbeSpec():
-            return spec
+            return spec.method
         case _:
-            assert_never(spec)
+            assert_never(spec.method)
 
 
 def _resolve_bi_tuning(
-    spec: BiTuningSpec, preset: Preset, dataset: DatasetFacts, total_steps: int
+    spec: BiTuningSpec, preset: Preset, training: ResolvedOptimizationSpec, dataset: DatasetFacts, total_steps: int
 ) -> ResolvedBiTuningSpec:
+    temperature = (
+        PAPER_TEMPERATURE if preset == "paper" else choose_temperature(dataset.num_classes, training.learning_rate)
+    )
     fixed = {
-        "temperature": _number(spec.temperature, _choose_temperature(preset, dataset)),
+        "temperature": _number(spec.temperature, temperature),
         "queue_size": _choose_queue_size(spec, preset, dataset),
         "encoder_momentum": _number(spec.encoder_momentum, _choose_momentum(total_steps)),
         "queue_fill": ("noise" if preset == "paper" else "mask") if spec.queue_fill == "auto" else spec.queue_fill,
     }
     return ResolvedBiTuningSpec(**spec.model_dump(exclude=set(fixed)), **fixed)
-
-
-def _choose_temperature(preset: Preset, dataset: DatasetFacts) -> float:
-    if preset == "paper":
-        return PAPER_TEMPERATURE
-    return TEMPERATURE if dataset.num_classes < MANY_CLASSES else TEMPERATURE_OF_MANY
 
 
 def _choose_queue_size(spec: BiTuningSpec, preset: Preset, dataset: DatasetFacts) -> int:

@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 Auto = Literal["auto"]
 Preset = Literal["default", "paper"]
 EncoderName = Literal["query", "key"]
-MANY_CLASSES = 20  # from here on a small T helps; with two it cost 10 points (docs/benchmarks.md)
-SHARP_TEMPERATURE = 0.2  # with fewer: between it and 0.5 little was tried
-SHARP_TEMPERATURE_OF_MANY = 0.07  # nothing below was tried
+MANY_CLASSES = 20  # the fewest with which a small T was better on average (docs/benchmarks.md)
+LEAST_TEMPERATURE = 0.2  # with fewer classes: 0.07 cost 10 points, and between it and 0.5 little was tried
+LEAST_TEMPERATURE_OF_MANY = 0.07  # with as many: below it nothing was tried
 
 
 class Spec(BaseModel):
@@ -159,17 +159,17 @@ class ResolvedBiTuningSpec(BiTuningSpec):
 
     def is_sharp(self, num_classes: int) -> bool:
         """Whether T is so small that it can spoil a backbone whose batch norm keeps its statistics."""
-        return self.temperature < _find_sharpness(num_classes) and self.ccl_weight + self.cce_weight > 0
+        return self.temperature < _find_least_temperature(num_classes) and self.ccl_weight + self.cce_weight > 0
 
     def describe_sharpness(self, num_classes: int) -> str:
         return (
-            f"with {num_classes} classes and T = {self.temperature:g}, below {_find_sharpness(num_classes):g}, "
+            f"with {num_classes} classes and T = {self.temperature:g}, below {_find_least_temperature(num_classes):g}, "
             "a backbone that keeps its batch-norm statistics can lose much accuracy"
         )
 
 
-def _find_sharpness(num_classes: int) -> float:
-    return SHARP_TEMPERATURE if num_classes < MANY_CLASSES else SHARP_TEMPERATURE_OF_MANY
+def _find_least_temperature(num_classes: int) -> float:
+    return LEAST_TEMPERATURE if num_classes < MANY_CLASSES else LEAST_TEMPERATURE_OF_MANY
 
 
 class ResolvedOptimizationSpec(OptimizationSpec):

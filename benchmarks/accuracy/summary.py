@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.accuracy.rows import Row
+from core.specs import OptimizationSpec
 
 BASELINE = "vanilla"
 NUM_RESAMPLES = 10_000
@@ -150,12 +151,20 @@ def _read(right: str) -> NDArray[np.float64]:
 def _describe_difference(members: list[Row], group: Group, baselines: dict[Group, list[Row]]) -> str:
     if group.method == BASELINE and not group.options:
         return ""
-    candidates = [group._replace(method=BASELINE), group._replace(method=BASELINE, options="")]
-    baseline = next((baselines[one] for one in candidates if one in baselines and one != group), [])
-    difference = compare(members, baseline)
+    difference = compare(members, find_baseline(group, baselines))
     if difference is None:
         return ""
     return f"{difference.mean:+.1f} [{difference.low:+.1f}, {difference.high:+.1f}]"
+
+
+def find_baseline(group: Group, known: dict[Group, list[Row]]) -> list[Row]:
+    """Vanilla with the same options, else with those of them that are not the method's, else with none."""
+    shared = [option for option in group.options.split() if option.split("=")[0] in OptimizationSpec.model_fields]
+    for options in (group.options, " ".join(shared), ""):
+        candidate = group._replace(method=BASELINE, options=options)
+        if candidate in known and candidate != group:
+            return known[candidate]
+    return []
 
 
 def _describe(shares: list[float]) -> str:

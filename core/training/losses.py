@@ -43,6 +43,7 @@ def contrast(
         of how many classes each stands for, where only some of them were sampled.
     """
     weighted = queue_logits if log_weights is None else queue_logits + log_weights.view(1, -1, 1)
+    # Where nothing is valid the sum is -inf and its gradient NaN: masked_fill's own gradient leaves zeros.
     masked = weighted.masked_fill(~valid, -torch.inf)
     total = torch.logaddexp(own, torch.logsumexp(masked.flatten(1), dim=1))  # (B,)
     rows = torch.arange(len(labels), device=labels.device)
@@ -68,7 +69,7 @@ def categorical_contrastive_loss(
     """
     with torch.autocast(queries.device.type, enabled=False):
         own = (queries * own_keys).sum(dim=1) / temperature
-        queue_logits = _multiply(queries, queued) / temperature
+        queue_logits = _compare(queries, queued) / temperature
         return contrast(own, queue_logits, labels, valid, log_weights)
 
 
@@ -89,13 +90,12 @@ def contrastive_cross_entropy(
     """
     with torch.autocast(features.device.type, enabled=False):
         own = (features * anchors).sum(dim=1) / temperature
-        queue_logits = _multiply(anchors, queued) / temperature
+        queue_logits = _compare(anchors, queued) / temperature
         return contrast(own, queue_logits, labels, valid, log_weights)
 
 
-def _multiply(vectors: Tensor, queued: Tensor) -> Tensor:
-    """(B, D) by (C, K, D) to (B, C, K). The long factor stands on the left: MKL takes 6 instead of 8 ms so, with 200
-    classes of 32 keys of 1,281 features.
-    """
+def _compare(vectors: Tensor, queued: Tensor) -> Tensor:
+    """Products of (B, D) with every key of (C, K, D): (B, C, K)."""
+    # The long factor on the left: MKL takes 6 instead of 8 ms for 48 vectors and 200 classes of 32 keys of 1,281.
     products = queued.flatten(0, 1) @ vectors.t()  # (C · K, B)
     return products.t().reshape(len(vectors), *queued.shape[:2])

@@ -99,7 +99,8 @@ def test_validate_advises_against_a_sharp_temperature_with_kept_statistics(
     answer = client.post("/jobs/validate", params={"wait": 0}, json=asked)
 
     assert answer.status_code == 200, answer.text
-    assert ("sharp_temperature" in {warning["code"] for warning in answer.json()["warnings"]}) == is_advised
+    hints = [warning["hint"] for warning in answer.json()["warnings"] if warning["code"] == "sharp_temperature"]
+    assert hints == ["set `method.temperature` to 0.5, or `training.batch_norm` to `batch`"] * is_advised
 
 
 def test_mistake_in_the_query_is_named_though_there_is_a_body(client: httpx.Client, dataset_id: str) -> None:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from benchmarks.accuracy.contest import make_spec
 from benchmarks.accuracy.folds import choose
 from benchmarks.accuracy.rows import RECIPE, Row, Setup, append_row, read_current_rows, read_rows
-from benchmarks.accuracy.summary import compare
+from benchmarks.accuracy.summary import Group, compare, find_baseline
 from core.dataset_index import IndexEntry
 from core.ingest.splits import assign_splits
 from core.specs import BiTuningSpec
@@ -133,6 +133,24 @@ def test_rows_of_another_recipe_are_not_of_today(tmp_path: Path) -> None:
     assert read_current_rows(path) == [of_today]
     assert of_before.setup != of_today.setup
     assert of_before.arena != of_today.arena
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("learning_rate=0.02 temperature=0.5", "learning_rate=0.02"),
+        ("learning_rate=0.02", "learning_rate=0.02"),
+        ("temperature=0.5", ""),
+        ("epochs=3 temperature=0.5", ""),
+    ],
+)
+def test_baseline_has_the_options_that_it_can_have(options: str, expected: str) -> None:
+    group = Group("cells", 25, "vanilla", "")
+    known = {group._replace(options=name): [make_row(0, "1")] for name in ("", "learning_rate=0.02")}
+
+    baseline = find_baseline(group._replace(method="bi_tuning", options=options), known)
+
+    assert baseline is known[group._replace(options=expected)]
 
 
 def test_interval_of_a_plain_gain_is_above_zero_and_that_of_none_is_not() -> None:

@@ -2,7 +2,15 @@ import pytest
 
 from core.errors import InvalidInputError
 from core.resolution import MAX_QUEUE_KEYS, BackboneFacts, DatasetFacts, count_steps_per_epoch, resolve
-from core.specs import BiTuningSpec, OptimizationSpec, ResolvedBiTuningSpec, ResolvedSpec, TrainingSpec, VanillaSpec
+from core.specs import (
+    BiTuningSpec,
+    OptimizationSpec,
+    Preset,
+    ResolvedBiTuningSpec,
+    ResolvedSpec,
+    TrainingSpec,
+    VanillaSpec,
+)
 
 BACKBONE = BackboneFacts(sha256="a" * 64, image_size=224)
 DATASET = DatasetFacts(class_counts={"intact": 264, "cracked": 120})
@@ -84,12 +92,27 @@ def test_default_is_what_was_measured_to_be_better() -> None:
     assert resolve_bi_tuning(TrainingSpec()).temperature == 0.5
 
 
-@pytest.mark.parametrize(("num_classes", "temperature"), [(2, 0.5), (19, 0.5), (20, 0.07), (1000, 0.07)])
-def test_temperature_is_small_where_classes_are_many(num_classes: int, temperature: float) -> None:
-    resolved = resolve(TrainingSpec(), make_dataset(num_classes, 10), BACKBONE)
+@pytest.mark.parametrize(
+    ("preset", "num_classes", "batch_size", "temperature"),
+    [
+        ("default", 2, 48, 0.5),
+        ("default", 19, 48, 0.5),
+        ("default", 20, 48, 0.07),
+        ("default", 1000, 16, 0.07),
+        ("default", 20, 96, 0.5),  # twice the learning rate
+        ("paper", 2, 48, 0.07),
+        ("paper", 20, 96, 0.07),
+    ],
+)
+def test_temperature_is_small_where_classes_are_many_and_the_rate_is_not(
+    preset: Preset, num_classes: int, batch_size: int, temperature: float
+) -> None:
+    spec = TrainingSpec(preset=preset, training=OptimizationSpec(batch_size=batch_size))
 
-    assert isinstance(resolved.method, ResolvedBiTuningSpec)
-    assert resolved.method.temperature == temperature
+    method = resolve_bi_tuning(spec, make_dataset(num_classes, 10))
+
+    assert method.temperature == temperature
+    assert preset == "paper" or not method.is_sharp(num_classes)
 
 
 def test_job_of_before_goes_on_as_it_was_resolved() -> None:

@@ -82,7 +82,7 @@ class BiTuning(Method):
     def notes(self) -> list[Note]:
         notes = []
         if self.spec.is_sharp(self.num_classes) and self.keeps_statistics:
-            details: dict[str, int | float] = {"temperature": self.spec.temperature}
+            details: dict[str, int | float] = {"temperature": self.spec.temperature, "classes": self.num_classes}
             message = self.spec.describe_sharpness(self.num_classes)
             notes.append(Note(level="warning", code="sharp_temperature", message=message, details=details))
         if self._num_candidates < self.num_classes:
@@ -166,7 +166,8 @@ class BiTuning(Method):
     def _make_anchors(self, labels: Tensor) -> Tensor:
         """[W_y ; b_y] with unit length (B, d + 1), cut off from the gradient if so asked."""
         head = self.classifier.head
-        anchors = torch.cat([head.weight[labels], head.bias[labels].unsqueeze(1)], dim=1).float()
+        weights, biases = head.weight.index_select(0, labels), head.bias.index_select(0, labels)
+        anchors = torch.cat([weights, biases.unsqueeze(1)], dim=1).float()
         return functional.normalize(anchors.detach() if self.spec.detach_head else anchors, dim=1)
 
     def _make_queue(self, width: int, generator: torch.Generator) -> KeyQueue:

@@ -64,12 +64,39 @@ def test_contrastive_cross_entropy_equals_its_twin(case: tuple[int, int, int, in
     assert float(loss) == pytest.approx(expected, abs=1e-5)
 
 
-def test_empty_queue_leaves_the_own_key_alone() -> None:
+@pytest.mark.parametrize("loss", [categorical_contrastive_loss, contrastive_cross_entropy])
+def test_gradients_are_those_of_the_formula(loss: Callable[..., Tensor]) -> None:
+    it = Setting(1, 3, 4, 8)
+    log_weights = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
+    given = [it.queries.requires_grad_(), it.own.requires_grad_()]
+    compared = given[loss is contrastive_cross_entropy]  # with the queue: the query, or the class's weight
+    own = (it.queries * it.own).sum(dim=1) / TEMPERATURE
+    queued = torch.einsum("bd,ckd->bck", compared, it.queue.keys) / TEMPERATURE
+    masked = (queued + log_weights.view(1, -1, 1)).masked_fill(~it.queue.valid, -torch.inf)
+    total = torch.logsumexp(torch.cat([own.unsqueeze(1), masked.flatten(1)], dim=1), dim=1)
+    is_positive = it.queue.valid & functional.one_hot(it.labels, 3).bool().unsqueeze(2)  # (B, C, K)
+    positives = own + (queued * is_positive).sum(dim=(1, 2))
+    formula = (total - positives / (1 + is_positive.sum(dim=(1, 2)))).mean()
+
+    found = loss(*given, it.queue.keys, it.labels, it.queue.valid, temperature=TEMPERATURE, log_weights=log_weights)
+
+    torch.testing.assert_close(found, formula)
+    torch.testing.assert_close(torch.autograd.grad(found, given), torch.autograd.grad(formula, given))
+
+
+@pytest.mark.parametrize("log_weights", [None, torch.tensor([0.0, 2.0])])
+def test_empty_queue_leaves_the_own_key_alone(log_weights: Tensor | None) -> None:
     queue = KeyQueue(num_classes=2, queue_size=3, width=WIDTH)
     unit = functional.normalize(torch.ones(4, WIDTH), dim=1).requires_grad_()
 
     loss = categorical_contrastive_loss(
-        unit, unit.detach(), queue.keys, torch.tensor([0, 1, 0, 1]), queue.valid, temperature=0.07
+        unit,
+        unit.detach(),
+        queue.keys,
+        torch.tensor([0, 1, 0, 1]),
+        queue.valid,
+        temperature=0.07,
+        log_weights=log_weights,
     )
     loss.backward()
 
