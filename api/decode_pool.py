@@ -108,13 +108,11 @@ class DecodePool:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await child.decode(content, preprocessing, self._limits)
-        except TimeoutError as exc:
-            log.warning("decode_child_replaced", error=type(exc).__name__)
-            await child.stop()
-            return ImageError("image_decode_timeout", "the picture took too long to decode")
         except Exception as exc:  # noqa: BLE001 - a child that untrusted bytes have taken over may do anything
             log.warning("decode_child_replaced", error=type(exc).__name__)
             await child.stop()
+            if isinstance(exc, TimeoutError):
+                return ImageError("image_decode_timeout", "the picture took too long to decode")
             return ImageError("image_decode_crashed", "the picture could not be decoded within its memory")
         finally:
             self._idle.append(child)
